@@ -1,0 +1,1 @@
+//! Consul's domain types and RPC requests, under Consul's own names.
