@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+pub mod config;
 pub mod structs;
 pub mod wire;
 

@@ -1,0 +1,3 @@
+//! Flags and configuration files to one checked configuration, as Consul reads them.
+
+pub mod flags;
