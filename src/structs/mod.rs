@@ -6,3 +6,24 @@
 //! Source: `docs/reference/rpc.md` appendix A and the object shapes of `docs/reference/http-2.md`.
 
 pub mod go;
+pub mod rpc;
+
+mod catalog;
+mod coordinate;
+mod error;
+mod kvs;
+mod member;
+mod operator;
+mod request;
+mod session;
+mod txn;
+
+pub use catalog::*;
+pub use coordinate::*;
+pub use error::*;
+pub use kvs::*;
+pub use member::*;
+pub use operator::*;
+pub use request::*;
+pub use session::*;
+pub use txn::*;

@@ -1,0 +1,225 @@
+//! The table of RPC methods, and the [`Delegate`] through which the rest of the agent calls them.
+//!
+//! One line per method gives its name on the wire, its argument and its result. From the table come the
+//! [`Request`] and [`Reply`] enums, which a server meets in process without encoding anything and a
+//! client agent encodes for port 8300, and one marker type per method for typed calls:
+//! `call::<method::KvsGet>(delegate, request)`.
+//! Source: `docs/reference/rpc.md` section 11.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::*;
+
+/// A boxed future, as object-safe async methods return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A method of the RPC table.
+pub trait Method {
+    /// Name on the wire, such as `KVS.Apply`.
+    const NAME: &'static str;
+    /// The argument.
+    type Args;
+    /// The result.
+    type Reply;
+    /// Wraps the argument.
+    fn request(args: Self::Args) -> Request;
+    /// Unwraps the result; `None` when the answer belongs to another method.
+    fn reply(reply: Reply) -> Option<Self::Reply>;
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:literal $variant:ident($args:ty) -> $reply:ty;)*) => {
+        /// A call of any method.
+        #[derive(Clone, Debug)]
+        pub enum Request {
+            $($(#[$doc])* $variant($args),)*
+        }
+
+        /// The result of any method.
+        #[derive(Clone, Debug)]
+        pub enum Reply {
+            $($(#[$doc])* $variant($reply),)*
+        }
+
+        impl Request {
+            /// The method's name on the wire.
+            pub fn name(&self) -> &'static str {
+                match self { $(Request::$variant(_) => $name,)* }
+            }
+        }
+
+        /// One marker type per method.
+        pub mod method {
+            use super::*;
+            $(
+                $(#[$doc])*
+                pub struct $variant;
+                impl Method for $variant {
+                    const NAME: &'static str = $name;
+                    type Args = $args;
+                    type Reply = $reply;
+                    fn request(args: $args) -> Request { Request::$variant(args) }
+                    fn reply(reply: Reply) -> Option<$reply> {
+                        match reply { Reply::$variant(r) => Some(r), _ => None }
+                    }
+                }
+            )*
+        }
+    };
+}
+
+methods! {
+    /// Removes from the catalog.
+    "Catalog.Deregister" CatalogDeregister(DeregisterRequest) -> ();
+    /// Known datacenters, own first.
+    "Catalog.ListDatacenters" CatalogListDatacenters(DatacentersRequest) -> Vec<String>;
+    /// All nodes.
+    "Catalog.ListNodes" CatalogListNodes(DCSpecificRequest) -> IndexedNodes;
+    /// All service names with their tags.
+    "Catalog.ListServices" CatalogListServices(DCSpecificRequest) -> IndexedServices;
+    /// The services of a node as a list.
+    "Catalog.NodeServiceList" CatalogNodeServiceList(NodeSpecificRequest) -> IndexedNodeServiceList;
+    /// The services of a node by ID.
+    "Catalog.NodeServices" CatalogNodeServices(NodeSpecificRequest) -> IndexedNodeServices;
+    /// Writes to the catalog.
+    "Catalog.Register" CatalogRegister(Box<RegisterRequest>) -> ();
+    /// All service names.
+    "Catalog.ServiceList" CatalogServiceList(DCSpecificRequest) -> IndexedServiceList;
+    /// The instances of a service.
+    "Catalog.ServiceNodes" CatalogServiceNodes(ServiceSpecificRequest) -> IndexedServiceNodes;
+    /// Coordinates per datacenter.
+    "Coordinate.ListDatacenters" CoordinateListDatacenters(DatacentersRequest) -> Vec<DatacenterMap>;
+    /// Coordinates of all nodes.
+    "Coordinate.ListNodes" CoordinateListNodes(DCSpecificRequest) -> IndexedCoordinates;
+    /// Coordinates of one node.
+    "Coordinate.Node" CoordinateNode(NodeSpecificRequest) -> IndexedCoordinates;
+    /// Reports a coordinate; batched by the leader.
+    "Coordinate.Update" CoordinateUpdate(CoordinateUpdateRequest) -> ();
+    /// Checks in one state.
+    "Health.ChecksInState" HealthChecksInState(ChecksInStateRequest) -> IndexedHealthChecks;
+    /// Checks on one node.
+    "Health.NodeChecks" HealthNodeChecks(NodeSpecificRequest) -> IndexedHealthChecks;
+    /// Checks of one service.
+    "Health.ServiceChecks" HealthServiceChecks(ServiceSpecificRequest) -> IndexedHealthChecks;
+    /// Instances of a service with their checks.
+    "Health.ServiceNodes" HealthServiceNodes(ServiceSpecificRequest) -> IndexedCheckServiceNodes;
+    /// Broadcasts a user event.
+    "Internal.EventFire" InternalEventFire(EventFireRequest) -> EventFireResponse;
+    /// Every node with everything on it.
+    "Internal.NodeDump" InternalNodeDump(DCSpecificRequest) -> IndexedNodeDump;
+    /// One node with everything on it.
+    "Internal.NodeInfo" InternalNodeInfo(NodeSpecificRequest) -> IndexedNodeDump;
+    /// Every service instance with its checks.
+    "Internal.ServiceDump" InternalServiceDump(ServiceDumpRequest) -> IndexedCheckServiceNodes;
+    /// Writes a key. The reply tells success for cas, delete-cas, lock and unlock only.
+    "KVS.Apply" KvsApply(KVSRequest) -> bool;
+    /// Reads a key.
+    "KVS.Get" KvsGet(KeyRequest) -> IndexedDirEntries;
+    /// Reads everything under a prefix.
+    "KVS.List" KvsList(KeyRequest) -> IndexedDirEntries;
+    /// Lists keys under a prefix.
+    "KVS.ListKeys" KvsListKeys(KeyListRequest) -> IndexedKeyList;
+    /// Autopilot's settings.
+    "Operator.AutopilotGetConfiguration" AutopilotGetConfiguration(DCSpecificRequest) -> AutopilotConfig;
+    /// Changes autopilot's settings; false when a compare-and-set lost.
+    "Operator.AutopilotSetConfiguration" AutopilotSetConfiguration(AutopilotSetConfigRequest) -> bool;
+    /// The Raft configuration.
+    "Operator.RaftGetConfiguration" RaftGetConfiguration(DCSpecificRequest) -> RaftConfigurationResponse;
+    /// Removes a Raft peer by address.
+    "Operator.RaftRemovePeerByAddress" RaftRemovePeerByAddress(RaftRemovePeerRequest) -> ();
+    /// Removes a Raft peer by ID.
+    "Operator.RaftRemovePeerByID" RaftRemovePeerById(RaftRemovePeerRequest) -> ();
+    /// Health of the servers.
+    "Operator.ServerHealth" OperatorServerHealth(DCSpecificRequest) -> OperatorHealthReply;
+    /// Creates (reply: the ID) or destroys (reply: empty) a session.
+    "Session.Apply" SessionApply(SessionRequest) -> String;
+    /// Reads a session.
+    "Session.Get" SessionGet(SessionSpecificRequest) -> IndexedSessions;
+    /// All sessions.
+    "Session.List" SessionList(SessionSpecificRequest) -> IndexedSessions;
+    /// The sessions of a node.
+    "Session.NodeSessions" SessionNodeSessions(NodeSpecificRequest) -> IndexedSessions;
+    /// Restarts a session's TTL.
+    "Session.Renew" SessionRenew(SessionSpecificRequest) -> IndexedSessions;
+    /// Address of the Raft leader, or empty.
+    "Status.Leader" StatusLeader(DCSpecificRequest) -> String;
+    /// Addresses of the Raft peers.
+    "Status.Peers" StatusPeers(DCSpecificRequest) -> Vec<String>;
+    /// Tells that the server is there.
+    "Status.Ping" StatusPing(()) -> ();
+    /// Raft figures of the server asked.
+    "Status.RaftStats" StatusRaftStats(()) -> ServerStats;
+    /// A writing transaction.
+    "Txn.Apply" TxnApply(TxnRequest) -> TxnResponse;
+    /// A reading transaction.
+    "Txn.Read" TxnRead(TxnReadRequest) -> TxnReadResponse;
+}
+
+/// Group name to key to value, as `consul info` prints it.
+pub type Stats = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What an agent asks of the servers and of its gossip pool, whatever its role.
+///
+/// A server answers in process; a client agent forwards.
+pub trait Delegate: Send + Sync {
+    /// Calls a method of the table.
+    ///
+    /// # Errors
+    /// Consul's text; see the constants beside [`Error`].
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>>;
+
+    /// Saves a snapshot: the archive as an open file positioned at its start.
+    ///
+    /// # Errors
+    /// Consul's text.
+    fn snapshot_save(
+        &self,
+        request: SnapshotRequest,
+    ) -> BoxFuture<'_, Result<(SnapshotResponse, File)>>;
+
+    /// Restores the archive in `file` (positioned at its start), replacing the whole state.
+    ///
+    /// # Errors
+    /// Consul's text for each defect of an archive; the state is then unchanged.
+    fn snapshot_restore(
+        &self,
+        request: SnapshotRequest,
+        file: File,
+    ) -> BoxFuture<'_, Result<SnapshotResponse>>;
+
+    /// The members of the LAN pool, or of the WAN pool (`None` on a client agent).
+    fn members(&self, wan: bool) -> Option<Vec<Member>>;
+
+    /// The coordinate of this agent, `None` when coordinates are off.
+    fn coordinate(&self) -> Option<Position>;
+
+    /// Joins the pool through the given addresses; the number of members reached.
+    ///
+    /// # Errors
+    /// Consul's error list, one line per address that failed.
+    fn join(&self, addresses: Vec<String>, wan: bool) -> BoxFuture<'_, Result<usize>>;
+
+    /// Moves a failed member to `left`; `prune` also forgets it.
+    ///
+    /// # Errors
+    /// Consul's text, for example when no such node is known.
+    fn force_leave(&self, node: String, prune: bool) -> BoxFuture<'_, Result<()>>;
+
+    /// Leaves the pools gracefully, before the process ends.
+    fn leave(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// The figures of `consul info` that the delegate knows: `consul`, `raft`, `serf_lan`, `serf_wan`.
+    fn stats(&self) -> Stats;
+}
+
+/// Calls a method of the table with its own types.
+///
+/// # Errors
+/// The call's own error, or a text when the delegate answered with another method's reply.
+pub async fn call<M: Method>(delegate: &dyn Delegate, args: M::Args) -> Result<M::Reply> {
+    let reply = delegate.call(M::request(args)).await?;
+    M::reply(reply).ok_or_else(|| Error::new(format!("rpc: unexpected reply to {}", M::NAME)))
+}
