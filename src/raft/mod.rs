@@ -1,0 +1,181 @@
+//! Raft as a pure state machine: what happened goes in with the time, one [`Ready`] comes out.
+//!
+//! No sockets, no disk, no clock, no randomness of its own. Time is a [`Duration`] since any fixed start
+//! and never goes back; the seed of the random timeouts is in the [`Config`]. It holds Raft's own
+//! promises (election safety, log matching, leader completeness, state machine safety) as long as the
+//! driver keeps two: a write is reported as persisted only when an fsync says so, and committed entries
+//! are applied in order. Leaves the wire to `wire`, the disk to `store`, sending and timers to `drive`.
+//!
+//! # Calls
+//!
+//! ```text
+//! Raft::bootstrap(&Configuration) -> Result<(HardState, Entry)>      first write of a new cluster
+//! Raft::new(now, Config, HardState, SnapshotMeta, applied, Box<dyn LogReader>) -> Result<Raft, LogError>
+//! raft.step(now, from: &ServerId, Message)                           a message came in
+//! raft.rpc_failed(now, to: &ServerId, seq)                           a request got no answer
+//! raft.tick(now)             at or after raft.next_deadline() -> Option<Duration>  (None: no timer needed)
+//! raft.ready(now) -> Option<Ready>                                   after each call, until None
+//! raft.persisted(now, write.number)                                  that write and all before are synced
+//! raft.applied(now, index)                                           committed entries up to here applied
+//! raft.propose(now, Vec<(EntryKind, Arc<[u8]>)>) -> Result<Proposed> one batch; all or none
+//! raft.propose_conf_change(now, ConfChange) -> Result<Proposed>      one at a time
+//! raft.lease_read(now) -> Option<u64>                                read at once when applied >= index
+//! raft.read_index(now, ctx: u64) -> Result<()>                       answered by Ready::reads
+//! raft.transfer_leadership(now, Option<ServerId>) -> Result<ServerId>
+//! raft.step_down(now, StepDown) / raft.resume(now)                   failing disk, or asked to
+//! raft.compacted(index)                                              the log on disk now begins after index
+//! raft.snapshot_meta(index) -> Option<SnapshotMeta>                  describes the state at an applied index
+//! raft.send_snapshot(now, to, index) -> Option<Message> / raft.snapshot_failed(now, to)
+//! raft.snapshot_installed(now, ok: bool)                             after Ready::install
+//! raft.begin_restore(now, archive_index) -> Result<SnapshotMeta> / raft.finish_restore(now, ok)
+//! raft.status(now) -> Status
+//! ```
+//!
+//! Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014); Ongaro's
+//! thesis (2014); hashicorp/raft's message set and timings as Consul uses them.
+
+pub mod membership;
+pub mod message;
+pub mod ready;
+pub mod types;
+
+use std::time::Duration;
+
+pub use membership::{ConfChange, Configuration, Server, Suffrage};
+pub use message::{
+    AppendEntries, AppendEntriesResponse, InstallSnapshot, InstallSnapshotResponse, Message,
+    Outgoing, RequestPreVote, RequestVote, TimeoutNow, TimeoutNowResponse, VoteResponse,
+};
+pub use ready::{Fault, Install, Leadership, ReadState, Ready, Role, Write};
+pub use types::{Entry, EntryKind, HardState, LogError, LogReader, ServerId, SnapshotMeta};
+
+/// How a server behaves. [`Config::new`] gives Consul's timings; all servers should have the same.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This server.
+    pub id: ServerId,
+    /// A follower stands for election after 1 to 2 times this without hearing a leader, and refuses
+    /// its vote to others for 1 times this after having heard one. Heartbeats go out every 1 to 2
+    /// tenths of it.
+    pub heartbeat_timeout: Duration,
+    /// A candidate tries again after 1 to 2 times this; a transfer of leadership may last this long.
+    pub election_timeout: Duration,
+    /// A leader that did not hear from a quorum for this long steps down. Clocks may drift against
+    /// each other by the ratio of this to `heartbeat_timeout` before a lease read can be stale.
+    pub lease_timeout: Duration,
+    /// How long a commit index may wait for an entry to travel with.
+    pub commit_timeout: Duration,
+    /// A request unanswered for this long counts as lost.
+    pub rpc_timeout: Duration,
+    /// Entries in one AppendEntries, at most.
+    pub max_append_entries: usize,
+    /// Bytes in one AppendEntries, at most, unless a single entry is larger.
+    pub max_append_bytes: usize,
+    /// AppendEntries under way to one follower, at most.
+    pub max_inflight: usize,
+    /// Bytes of committed entries in one [`Ready`], at most, unless a single entry is larger.
+    pub max_apply_bytes: usize,
+    /// Bytes of recent entries kept in memory. Entries not yet persisted stay whatever their size.
+    pub max_tail_bytes: usize,
+    /// Bytes of entries not yet persisted or not yet committed; beyond, proposals are refused as
+    /// [`Error::Busy`] and appends of a leader are turned away.
+    pub max_pending_bytes: usize,
+    /// Reads waiting for [`Raft::read_index`] at the same time.
+    pub max_pending_reads: usize,
+    /// Ask for pre-votes before an election. To be off beside servers that do not know them.
+    pub pre_vote: bool,
+    /// Seed of the random parts of timeouts; should differ from server to server.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Consul's defaults with its `raft_multiplier` (1 to 10, by default 5) applied to the timeouts.
+    pub fn new(id: ServerId, raft_multiplier: u32, seed: u64) -> Config {
+        let second = Duration::from_secs(1) * raft_multiplier;
+        Config {
+            id,
+            heartbeat_timeout: second,
+            election_timeout: second,
+            lease_timeout: second / 2,
+            commit_timeout: Duration::from_millis(50),
+            rpc_timeout: Duration::from_secs(10),
+            max_append_entries: 64,
+            max_append_bytes: 1 << 20,
+            max_inflight: 128,
+            max_apply_bytes: 4 << 20,
+            max_tail_bytes: 2 << 20,
+            max_pending_bytes: 64 << 20,
+            max_pending_reads: 65_536,
+            pre_vote: true,
+            seed,
+        }
+    }
+}
+
+/// Where a batch of proposals went. They are applied when an entry with such an index **and this
+/// term** is applied; an entry of another term there means they were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// Index of the first.
+    pub first: u64,
+    /// Index of the last.
+    pub last: u64,
+    /// Their term.
+    pub term: u64,
+}
+
+/// Why a leader should stop leading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepDown {
+    /// It was asked to; it may stand again later.
+    Asked,
+    /// Its disk fails: it stands for nothing until [`Raft::resume`]. Writes not reported as persisted
+    /// stay to be done, in order, by the driver.
+    Disk,
+}
+
+/// Why the core refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Only the leader can; here is who that is, if known.
+    NotLeader(Option<ServerId>),
+    /// Leadership is being handed over; try the next leader.
+    TransferInProgress,
+    /// Too much is waiting already; try again.
+    Busy,
+    /// The leader's term has no committed entry yet; try again in a moment.
+    NotReady,
+    /// The last change of membership is not committed yet.
+    ConfChangeInProgress,
+    /// The configuration would be invalid, and why.
+    InvalidConfiguration(String),
+    /// No such server in the configuration, or not of the kind needed.
+    UnknownServer(ServerId),
+    /// A restore of the state machine is under way.
+    RestoreInProgress,
+    /// Configuration entries are proposed by [`Raft::propose_conf_change`] only.
+    InvalidEntry,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::NotLeader(None) => f.write_str("node is not the leader, and no leader is known"),
+            Error::NotLeader(Some(id)) => write!(f, "node is not the leader; {id} is"),
+            Error::TransferInProgress => f.write_str("leadership transfer in progress; try again"),
+            Error::Busy => f.write_str("too many writes or reads are waiting; try again"),
+            Error::NotReady => f.write_str("leader has not committed an entry yet; try again"),
+            Error::ConfChangeInProgress => {
+                f.write_str("a configuration change is in progress; try again when it is done")
+            }
+            Error::InvalidConfiguration(why) => write!(f, "invalid configuration: {why}"),
+            Error::UnknownServer(id) => write!(f, "server {id} is not such a member"),
+            Error::RestoreInProgress => f.write_str("a restore is in progress; try again"),
+            Error::InvalidEntry => {
+                f.write_str("configuration entries can only come from a configuration change")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
