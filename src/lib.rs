@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 pub mod config;
+pub mod drive;
 pub mod raft;
 pub mod structs;
 pub mod wire;

@@ -1,0 +1,10 @@
+//! The only room that owns the executor and reads the clock.
+//!
+//! `runtime` runs tasks on a few threads, `clock` sleeps and bounds waits, `raft` feeds the pure Raft core
+//! and carries out what it asks of disk and peers. Knows nothing of HTTP and DNS.
+
+mod clock;
+mod runtime;
+
+pub use clock::{Elapsed, Instant, now, sleep, sleep_until, timeout, timeout_at, wall};
+pub use runtime::{Handle, Runtime, Shutdown, Task};
