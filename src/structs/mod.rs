@@ -10,6 +10,7 @@ pub mod rpc;
 
 mod catalog;
 mod coordinate;
+mod definition;
 mod error;
 mod kvs;
 mod member;
@@ -20,6 +21,7 @@ mod txn;
 
 pub use catalog::*;
 pub use coordinate::*;
+pub use definition::*;
 pub use error::*;
 pub use kvs::*;
 pub use member::*;
