@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 pub mod config;
 pub mod drive;
+pub mod net;
 pub mod raft;
 pub mod structs;
 pub mod wire;

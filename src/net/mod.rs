@@ -1,0 +1,13 @@
+//! The only room with sockets and TLS: listeners for TCP and unix sockets, and the byte streams they
+//! accept.
+//!
+//! Holds true: nothing here knows what the bytes mean, and nothing here panics on what a peer sends.
+//! Leaves to others: HTTP (`http`), DNS (`dns`), RPC (`server`), limits per client (whoever accepts).
+//! Source: `docs/reference/config.md` (addresses, unix sockets, TLS), RFC 8446 by way of rustls.
+
+mod listener;
+mod stream;
+pub mod tls;
+
+pub use listener::{Incoming, Listener, ListenerConfig, UnixSocket, group_id, user_id};
+pub use stream::{Peer, Stream};

@@ -1,0 +1,158 @@
+//! An accepted byte stream: TCP, unix socket, or TLS over TCP.
+//!
+//! Holds true: reading fills memory that nobody has zeroed before, which is what makes large read
+//! buffers cheap for connections that only wait.
+//! Source: the documentation of `async-io` and `futures-rustls`.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_rustls::server::TlsStream;
+use smol::Async;
+use smol::io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A TCP peer.
+    Ip(SocketAddr),
+    /// A process of this machine.
+    Unix,
+}
+
+impl Peer {
+    /// The IP address, `None` over a unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            // A dual-stack listener reports IPv4 peers as mapped addresses.
+            Peer::Ip(addr) => Some(addr.ip().to_canonical()),
+            Peer::Unix => None,
+        }
+    }
+}
+
+/// Go's form of a remote address: `127.0.0.1:4711`, `@` over a unix socket.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Ip(addr) => write!(f, "{addr}"),
+            Peer::Unix => f.write_str("@"),
+        }
+    }
+}
+
+/// A connection that was accepted and, with TLS, has shaken hands.
+pub enum Stream {
+    /// Plain TCP.
+    Tcp(Async<TcpStream>),
+    /// A unix socket.
+    Unix(Async<UnixStream>),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<Async<TcpStream>>>),
+}
+
+impl Stream {
+    /// Reads into uninitialised memory; the number of bytes that are initialised afterwards, 0 at the end.
+    ///
+    /// # Errors
+    /// Those of the socket or of the TLS session.
+    pub fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(s) => recv(s, cx, buf),
+            Stream::Unix(s) => recv(s, cx, buf),
+            Stream::Tls(s) => {
+                buf.fill(MaybeUninit::new(0));
+                // SAFETY: every element has just been written.
+                let filled = unsafe {
+                    std::slice::from_raw_parts_mut(buf.as_mut_ptr().cast::<u8>(), buf.len())
+                };
+                Pin::new(&mut **s).poll_read(cx, filled)
+            }
+        }
+    }
+
+    /// Writes; the number of bytes taken.
+    ///
+    /// # Errors
+    /// Those of the socket or of the TLS session.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
+            Stream::Unix(s) => Pin::new(s).poll_write(cx, bytes),
+            Stream::Tls(s) => Pin::new(&mut **s).poll_write(cx, bytes),
+        }
+    }
+
+    /// Writes from several slices; the number of bytes taken.
+    ///
+    /// # Errors
+    /// Those of the socket or of the TLS session.
+    pub fn poll_send_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(s) => Pin::new(s).poll_write_vectored(cx, slices),
+            Stream::Unix(s) => Pin::new(s).poll_write_vectored(cx, slices),
+            Stream::Tls(s) => Pin::new(&mut **s).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Hands buffered bytes to the system.
+    ///
+    /// # Errors
+    /// Those of the socket or of the TLS session.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => Poll::Ready(Ok(())),
+            Stream::Tls(s) => Pin::new(&mut **s).poll_flush(cx),
+        }
+    }
+
+    /// Ends the sending direction.
+    ///
+    /// # Errors
+    /// Those of the socket or of the TLS session.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(s) => Pin::new(s).poll_close(cx),
+            Stream::Unix(s) => Pin::new(s).poll_close(cx),
+            Stream::Tls(s) => Pin::new(&mut **s).poll_close(cx),
+        }
+    }
+
+    /// Whether several slices are better than one flat copy: not under TLS, which copies anyway.
+    pub fn is_vectored(&self) -> bool {
+        !matches!(self, Stream::Tls(_))
+    }
+}
+
+/// The read half of a non-blocking socket without a zeroed buffer.
+fn recv<T>(
+    socket: &Async<T>,
+    cx: &mut Context<'_>,
+    buf: &mut [MaybeUninit<u8>],
+) -> Poll<io::Result<usize>>
+where
+    T: std::os::fd::AsFd,
+{
+    loop {
+        match SockRef::from(socket.get_ref()).recv(buf) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            other => return Poll::Ready(other),
+        }
+        std::task::ready!(socket.poll_readable(cx))?;
+    }
+}
