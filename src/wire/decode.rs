@@ -1,0 +1,584 @@
+//! From a [`Value`] to any structure: the one `serde::Deserializer`, with Go's rules.
+//!
+//! Holds true: nil is the zero value of every type; integers of any width are accepted and range
+//! checked; unknown keys are skipped, or refused in strict JSON; JSON's errors are Go's, with the
+//! path of fields that Go names. A structure that has a decoder of its own in Consul is marked by its
+//! serde name: `""` (as strict as the request around it) or `"?"` (lenient); to Go's errors it is opaque.
+//! Leaves to others: which entry is which field (`fields`), the text of errors (`error`).
+//! Source: Go's `encoding/json` documentation; `docs/reference/rpc.md` section 5, `gossip.md` section 1.
+
+use std::any::type_name;
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use serde::de::value::{BorrowedStrDeserializer, StringDeserializer, U32Deserializer};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+
+use super::fields::{self, Entries, Source, go_type, plan};
+use super::{Error, Value, base64};
+
+/// Where a value comes from: the formats differ in their rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Exact names, raw bytes.
+    Msgpack,
+    /// Names in any case, base64 for bytes, all numbers alike.
+    Json,
+    /// As JSON, but a single thing may stand for a list of one and the other way round.
+    Config,
+}
+
+/// What is the same throughout one decoding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub origin: Origin,
+    /// Unknown fields are errors.
+    pub strict: bool,
+    /// The Go name of the whole, `structs.PreparedQuery`.
+    pub root: &'static str,
+}
+
+impl Rules {
+    /// The Go package that types are said to come from.
+    fn package(&self) -> &'static str {
+        self.root.split_once('.').map_or("structs", |(p, _)| p)
+    }
+}
+
+/// Reads one value. A few words in size, and copied freely.
+#[derive(Clone, Copy)]
+pub struct Deserializer<'p, 'de> {
+    value: &'de Value<'de>,
+    rules: Rules,
+    /// Unknown fields are errors here: some structures are lenient inside strict ones.
+    strict: bool,
+    /// This is the whole value.
+    top: bool,
+    /// This is a map's key: numbers stand as text.
+    key: bool,
+    /// This is an embedded structure.
+    embedded: Option<Embedded<'p>>,
+}
+
+/// What an embedded structure shares with the one around it.
+#[derive(Clone, Copy)]
+struct Embedded<'p> {
+    /// The name that Go's errors know its fields by.
+    name: &'static str,
+    /// The entries that found a field.
+    taken: &'p [Cell<bool>],
+}
+
+const NO_ENTRIES: Entries<'static> = &[];
+
+impl<'p, 'de> Deserializer<'p, 'de> {
+    pub(super) fn new(value: &'de Value<'de>, rules: Rules) -> Self {
+        Self {
+            value,
+            rules,
+            strict: rules.strict,
+            top: true,
+            key: false,
+            embedded: None,
+        }
+    }
+
+    /// For a value inside this one.
+    fn child(&self, value: &'de Value<'de>) -> Deserializer<'static, 'de> {
+        Deserializer {
+            value,
+            rules: self.rules,
+            strict: self.strict,
+            top: false,
+            key: false,
+            embedded: None,
+        }
+    }
+
+    /// The kind of this value in words.
+    fn kind(&self, with_number: bool) -> String {
+        let config = self.rules.origin == Origin::Config;
+        match self.value {
+            Value::Nil => "nil".into(),
+            Value::Bool(_) => "bool".into(),
+            Value::Str(_) => "string".into(),
+            Value::Array(_) if config => "slice".into(),
+            Value::Array(_) => "array".into(),
+            Value::Map(_) if config => "map".into(),
+            Value::Map(_) => "object".into(),
+            Value::Int(_) | Value::Uint(_) if config => "int".into(),
+            Value::F32(_) | Value::F64(_) if config => "float64".into(),
+            Value::Int(v) if with_number => format!("number {v}"),
+            Value::Uint(v) if with_number => format!("number {v}"),
+            Value::F32(v) if with_number => format!("number {v}"),
+            Value::F64(v) if with_number => format!("number {v}"),
+            _ => "number".into(),
+        }
+    }
+
+    /// The value is of another kind than wanted; `rust` is the type's name.
+    #[cold]
+    fn mismatch(&self, rust: &str, with_number: bool) -> Error {
+        let wanted = if self.top && self.rules.root.contains(['.', ' ']) {
+            self.rules.root.to_owned()
+        } else {
+            go_type(rust, self.rules.package())
+        };
+        Error::Type(Box::new(super::error::TypeError {
+            origin: self.rules.origin,
+            value: self.kind(with_number),
+            wanted,
+            structure: None,
+            path: String::new(),
+            sealed: false,
+        }))
+    }
+
+    /// A list of one thing, where the thing itself is wanted (HCL blocks are lists).
+    fn single(&self) -> &'de Value<'de> {
+        match self.value {
+            Value::Array(items) if self.rules.origin == Origin::Config => match &items[..] {
+                [one] => one,
+                _ => self.value,
+            },
+            value => value,
+        }
+    }
+
+    fn boolean(&self, rust: &str) -> Result<bool, Error> {
+        match self.value {
+            Value::Nil => Ok(false),
+            Value::Bool(v) => Ok(*v),
+            _ => Err(self.mismatch(rust, false)),
+        }
+    }
+
+    /// An integer; the caller checks that it fits.
+    fn integer(&self, rust: &str) -> Result<i128, Error> {
+        match self.value {
+            Value::Nil => Ok(0),
+            Value::Int(v) => Ok(i128::from(*v)),
+            Value::Uint(v) => Ok(i128::from(*v)),
+            Value::F32(_) | Value::F64(_) => Err(self.mismatch(rust, true)),
+            Value::Str(text) if self.key => std::str::from_utf8(text)
+                .ok()
+                .and_then(|t| t.parse().ok())
+                .ok_or_else(|| self.mismatch(rust, false)),
+            _ => Err(self.mismatch(rust, false)),
+        }
+    }
+
+    fn signed(&self, rust: &str, min: i64, max: i64) -> Result<i64, Error> {
+        let v = self.integer(rust)?;
+        match i64::try_from(v) {
+            Ok(v) if (min..=max).contains(&v) => Ok(v),
+            _ => Err(self.mismatch(rust, true)),
+        }
+    }
+
+    fn unsigned(&self, rust: &str, max: u64) -> Result<u64, Error> {
+        let v = self.integer(rust)?;
+        match u64::try_from(v) {
+            Ok(v) if v <= max => Ok(v),
+            _ => Err(self.mismatch(rust, true)),
+        }
+    }
+
+    fn float(&self, rust: &str) -> Result<f64, Error> {
+        match self.value {
+            Value::Nil => Ok(0.0),
+            Value::Int(v) => Ok(*v as f64),
+            Value::Uint(v) => Ok(*v as f64),
+            Value::F32(v) => Ok(f64::from(*v)),
+            Value::F64(v) => Ok(*v),
+            _ => Err(self.mismatch(rust, false)),
+        }
+    }
+
+    fn text(&self, rust: &str) -> Result<Cow<'de, str>, Error> {
+        match self.value {
+            Value::Nil => Ok(Cow::Borrowed("")),
+            Value::Str(text) => Ok(String::from_utf8_lossy(text)),
+            _ => Err(self.mismatch(rust, false)),
+        }
+    }
+
+    fn raw(&self) -> Result<Cow<'de, [u8]>, Error> {
+        match (self.value, self.rules.origin) {
+            (Value::Nil, _) => Ok(Cow::Borrowed(&[])),
+            (Value::Str(text), Origin::Json) => base64::decode(text).map(Cow::Owned),
+            (Value::Str(bytes), _) => Ok(Cow::Borrowed(bytes)),
+            (Value::Array(items), _) => items
+                .iter()
+                .map(|item| Ok(self.child(item).unsigned("u8", 255)? as u8))
+                .collect::<Result<_, Error>>()
+                .map(Cow::Owned),
+            _ => Err(self.mismatch("Vec<u8>", false)),
+        }
+    }
+
+    fn list(&self, rust: &str) -> Result<&'de [Value<'de>], Error> {
+        match self.value {
+            Value::Nil => Ok(&[]),
+            Value::Array(items) => Ok(items),
+            Value::Map(_) if self.rules.origin == Origin::Config => {
+                Ok(std::slice::from_ref(self.value))
+            }
+            _ => Err(self.mismatch(rust, false)),
+        }
+    }
+
+    fn entries(&self, rust: &str) -> Result<Entries<'de>, Error> {
+        match self.single() {
+            Value::Nil => Ok(NO_ENTRIES),
+            Value::Map(entries) => Ok(entries),
+            _ => Err(self.mismatch(rust, false)),
+        }
+    }
+
+    /// Everything about reading a structure that does not depend on its type.
+    fn structure(
+        mut self,
+        rust: &str,
+        name: &'static str,
+        fields: &'static [&'static str],
+    ) -> Result<Structure<'p, 'de>, Error> {
+        let opaque = name.is_empty() || name == "?";
+        if opaque {
+            self.strict = self.rules.strict && name.is_empty();
+        }
+        let entries = self.entries(rust)?;
+        let strict = self.strict && self.rules.origin != Origin::Msgpack;
+        // Flags are needed where structures share a map; without any, the plan alone knows it all.
+        let own = self.embedded.is_none() && fields.iter().any(|name| fields::is_embedded(name));
+        let taken: Vec<Cell<bool>> = if own {
+            vec![Cell::new(false); entries.len()]
+        } else {
+            Vec::new()
+        };
+        let flags = self.embedded.map(|e| e.taken);
+        let flags = if own { Some(&taken[..]) } else { flags };
+        let steps = plan(fields, entries, self.rules.origin, strict, flags)?;
+        Ok(Structure {
+            name: match self.embedded {
+                Some(outer) => outer.name,
+                None if opaque => "",
+                None => name,
+            },
+            opaque,
+            strict: strict && own,
+            child: Deserializer {
+                strict: self.strict,
+                ..self.child(self.value)
+            },
+            entries,
+            steps: steps.into_iter(),
+            next: None,
+            taken,
+            outer: self.embedded,
+        })
+    }
+}
+
+/// The integer methods of a deserializer: check the range, hand over.
+macro_rules! integers {
+    ($($method:ident $visit:ident $int:ident $read:ident($($bound:expr),*);)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            visitor.$visit(self.$read(type_name::<V::Value>(), $($bound),*)? as $int)
+        }
+    )*};
+}
+
+impl<'de> serde::Deserializer<'de> for Deserializer<'_, 'de> {
+    type Error = Error;
+
+    fn is_human_readable(&self) -> bool {
+        self.rules.origin != Origin::Msgpack
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        // Go's interface{} holds every JSON number as a float64.
+        let json = self.rules.origin == Origin::Json;
+        match self.value {
+            Value::Nil => visitor.visit_unit(),
+            Value::Bool(v) => visitor.visit_bool(*v),
+            Value::Int(v) if json => visitor.visit_f64(*v as f64),
+            Value::Int(v) => visitor.visit_i64(*v),
+            Value::Uint(v) if json => visitor.visit_f64(*v as f64),
+            Value::Uint(v) => visitor.visit_u64(*v),
+            Value::F32(v) => visitor.visit_f32(*v),
+            Value::F64(v) => visitor.visit_f64(*v),
+            Value::Str(v) => match std::str::from_utf8(v) {
+                Ok(text) => visitor.visit_borrowed_str(text),
+                Err(_) => visitor.visit_borrowed_bytes(v),
+            },
+            Value::Array(_) => self.deserialize_seq(visitor),
+            Value::Map(_) => self.deserialize_map(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_bool(self.boolean(type_name::<V::Value>())?)
+    }
+
+    integers! {
+        deserialize_i8 visit_i8 i8 signed(i8::MIN.into(), i8::MAX.into());
+        deserialize_i16 visit_i16 i16 signed(i16::MIN.into(), i16::MAX.into());
+        deserialize_i32 visit_i32 i32 signed(i32::MIN.into(), i32::MAX.into());
+        deserialize_i64 visit_i64 i64 signed(i64::MIN, i64::MAX);
+        deserialize_u8 visit_u8 u8 unsigned(u8::MAX.into());
+        deserialize_u16 visit_u16 u16 unsigned(u16::MAX.into());
+        deserialize_u32 visit_u32 u32 unsigned(u32::MAX.into());
+        deserialize_u64 visit_u64 u64 unsigned(u64::MAX);
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_f32(self.float(type_name::<V::Value>())? as f32)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_f64(self.float(type_name::<V::Value>())?)
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.text(type_name::<V::Value>())? {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.raw()? {
+            Cow::Borrowed(bytes) => visitor.visit_borrowed_bytes(bytes),
+            Cow::Owned(bytes) => visitor.visit_byte_buf(bytes),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
+            Value::Nil => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let items = self.list(type_name::<V::Value>())?.iter();
+        visitor.visit_seq(List {
+            parent: self,
+            items,
+        })
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let entries = self.entries(type_name::<V::Value>())?.iter();
+        visitor.visit_map(Entry {
+            parent: self,
+            entries,
+            value: None,
+        })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let mut structure = self.structure(type_name::<V::Value>(), name, fields)?;
+        let result = visitor
+            .visit_map(&mut structure)
+            .and_then(|v| structure.nothing_left().map(|()| v));
+        result.map_err(|e| if structure.opaque { e.sealed() } else { e })
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        use serde::de::IntoDeserializer;
+        match self.value {
+            Value::Int(_) | Value::Uint(_) => {
+                let n = self.unsigned("u32", u32::MAX.into())? as u32;
+                let variant: U32Deserializer<Error> = n.into_deserializer();
+                visitor.visit_enum(variant)
+            }
+            _ => match self.text("String")? {
+                Cow::Borrowed(text) => visitor.visit_enum(BorrowedStrDeserializer::new(text)),
+                Cow::Owned(text) => visitor.visit_enum(StringDeserializer::new(text)),
+            },
+        }
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+}
+
+/// The elements of a list.
+struct List<'p, 'de> {
+    parent: Deserializer<'p, 'de>,
+    items: std::slice::Iter<'de, Value<'de>>,
+}
+
+impl<'de> SeqAccess<'de> for List<'_, 'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some(item) = self.items.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(self.parent.child(item)).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// The entries of a map.
+struct Entry<'p, 'de> {
+    parent: Deserializer<'p, 'de>,
+    entries: std::slice::Iter<'de, (Value<'de>, Value<'de>)>,
+    value: Option<&'de Value<'de>>,
+}
+
+impl<'de> MapAccess<'de> for Entry<'_, 'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((key, value)) = self.entries.next() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        let mut child = self.parent.child(key);
+        child.key = true;
+        seed.deserialize(child).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
+        let value = self.value.take().unwrap_or(&Value::Nil);
+        seed.deserialize(self.parent.child(value))
+    }
+}
+
+/// The fields of a structure.
+struct Structure<'p, 'de> {
+    /// Go's name; empty when Go's errors do not know one.
+    name: &'static str,
+    /// It has a decoder of its own in Consul.
+    opaque: bool,
+    /// An entry that neither it nor its embedded structures took is an error.
+    strict: bool,
+    /// The template of its fields' deserializers, which points at the whole map.
+    child: Deserializer<'static, 'de>,
+    entries: Entries<'de>,
+    steps: std::vec::IntoIter<(&'static str, Source)>,
+    next: Option<(&'static str, Source)>,
+    /// The entries that found a field, when this is the outermost of structures that share a map.
+    taken: Vec<Cell<bool>>,
+    outer: Option<Embedded<'p>>,
+}
+
+impl Structure<'_, '_> {
+    fn nothing_left(&self) -> Result<(), Error> {
+        let left = self.taken.iter().position(|t| self.strict && !t.get());
+        match left.and_then(|at| self.entries.get(at)) {
+            Some((key, _)) => Err(fields::unknown(key)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Structure<'_, 'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        self.next = self.steps.next();
+        let Some((field, _)) = self.next else {
+            return Ok(None);
+        };
+        seed.deserialize(BorrowedStrDeserializer::<Error>::new(field))
+            .map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
+        match self.next.take() {
+            Some((field, Source::Entry(at))) => {
+                let mut child = self.child;
+                child.value = self.entries.get(at).map_or(&Value::Nil, |(_, v)| v);
+                seed.deserialize(child)
+                    .map_err(|e| e.in_field(self.name, field))
+            }
+            _ => {
+                let shared = self.outer.unwrap_or(Embedded {
+                    name: self.name,
+                    taken: &self.taken,
+                });
+                seed.deserialize(Deserializer {
+                    embedded: Some(shared),
+                    ..self.child
+                })
+            }
+        }
+    }
+}
