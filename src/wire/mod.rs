@@ -11,6 +11,7 @@ pub mod encode;
 pub mod error;
 mod fields;
 mod gotext;
+pub mod hcl;
 pub mod json;
 pub mod msgpack;
 mod scan;
