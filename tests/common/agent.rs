@@ -105,8 +105,12 @@ impl Agent {
             settled(&mut client).then_some(true)
         });
         if ok != Some(true) {
+            let what = match self.process.ended() {
+                Some(status) => format!("ended with {status}"),
+                None => format!("is not ready within {within:?}"),
+            };
             panic!(
-                "{} is not ready within {within:?}; its log ends:\n{}",
+                "{} {what}; its log ends:\n{}",
                 self.binary.display(),
                 self.log_tail(25)
             );

@@ -134,9 +134,24 @@ impl Relations {
         })
     }
 
-    /// The text with special values masked, to sort by.
-    fn masked(&self, text: &str) -> String {
-        self.cut(text).0.join("\u{1}")
+    /// The text to sort by: special values masked, but for ids that are known, which are written as
+    /// the real Consul's on both sides.
+    fn masked(&self, text: &str, ours: bool) -> String {
+        let (plain, special) = self.cut(text);
+        let mut out = String::new();
+        for (i, stretch) in plain.iter().enumerate() {
+            out.push_str(stretch);
+            let Some((kind, value)) = special.get(i) else {
+                continue;
+            };
+            let known = match kind {
+                Kind::Uuid if ours => self.uuids_back.get(*value).cloned(),
+                Kind::Uuid => self.uuids.get_key_value(*value).map(|p| p.0.clone()),
+                Kind::Time | Kind::Version | Kind::Index => None,
+            };
+            out.push_str(&known.unwrap_or_else(|| "\u{1}".into()));
+        }
+        out
     }
 }
 
@@ -297,7 +312,7 @@ impl Pass<'_> {
     }
 
     fn lines(&mut self, name: &str, x: &str, y: &str, counts: bool) {
-        let take = |text: &str| -> Vec<String> {
+        let take = |text: &str, ours: bool| -> Vec<String> {
             let lines = text.split('\n').map(str::to_string);
             let keep = |l: &String| {
                 let hit = |i: &String| l.trim_start().starts_with(i.as_str());
@@ -308,11 +323,11 @@ impl Pass<'_> {
                 lines = dns::counted(&lines);
             }
             if self.step.options.sort {
-                lines.sort_by_key(|l| self.relations.masked(l));
+                lines.sort_by_key(|l| self.relations.masked(l, ours));
             }
             lines
         };
-        let (a, b) = (take(x), take(y));
+        let (a, b) = (take(x, false), take(y, true));
         let shaped = self.step.options.shape;
         if shaped || self.relations.same_text(&a.join("\n"), &b.join("\n")) {
             return;
@@ -419,14 +434,14 @@ impl Pass<'_> {
             };
             return self.differ(path, show(x), show(y));
         }
-        let order = |l: &[Json]| -> Vec<Json> {
+        let order = |l: &[Json], ours: bool| -> Vec<Json> {
             let mut l = l.to_vec();
             if self.step.options.sort {
-                l.sort_by_key(|j| self.relations.masked(&j.compact()));
+                l.sort_by_key(|j| self.relations.masked(&j.compact(), ours));
             }
             l
         };
-        let (p, q) = (order(x), order(y));
+        let (p, q) = (order(x, false), order(y, true));
         for (i, (a, b)) in p.iter().zip(&q).enumerate() {
             self.json(&format!("{path}[{i}]"), a, b);
         }
