@@ -5,11 +5,12 @@
 //! Leaves to others: Go's typing rules (`decode`), text and bytes (`json`, `msgpack`).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 /// A value of any shape.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub enum Value<'a> {
     /// nil, null
     #[default]
@@ -84,6 +85,26 @@ impl<'a> Value<'a> {
                     .map(|(k, v)| (k.into_owned(), v.into_owned()))
                     .collect(),
             ),
+        }
+    }
+}
+
+/// Short and readable: `{"Key": "foo", "Flags": 0}`.
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Nil => f.write_str("nil"),
+            Value::Bool(v) => v.fmt(f),
+            Value::Int(v) => v.fmt(f),
+            Value::Uint(v) => v.fmt(f),
+            Value::F32(v) => v.fmt(f),
+            Value::F64(v) => v.fmt(f),
+            Value::Str(v) => write!(f, "\"{}\"", v.escape_ascii()),
+            Value::Array(v) => f.debug_list().entries(v).finish(),
+            Value::Map(v) => f
+                .debug_map()
+                .entries(v.iter().map(|(k, v)| (k, v)))
+                .finish(),
         }
     }
 }
