@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+pub mod agent;
 pub mod config;
 pub mod drive;
 pub mod net;
