@@ -7,6 +7,7 @@ use std::process::ExitCode;
 pub mod agent;
 pub mod config;
 pub mod drive;
+pub mod filter;
 pub mod net;
 pub mod raft;
 pub mod structs;
