@@ -163,3 +163,31 @@ pub struct TimeoutNowResponse {
     /// The `seq` of the request.
     pub seq: u64,
 }
+
+impl Message {
+    /// Turns an answer that is not out yet into a refusal of this newer term. `false` for requests,
+    /// which have become pointless.
+    pub(super) fn refuse(&mut self, new_term: u64) -> bool {
+        match self {
+            Message::AppendEntriesResponse(m) => {
+                m.term = new_term;
+                m.success = false;
+            }
+            Message::RequestVoteResponse(m) | Message::RequestPreVoteResponse(m) => {
+                m.term = new_term;
+                m.granted = false;
+            }
+            Message::InstallSnapshotResponse(m) => {
+                m.term = new_term;
+                m.success = false;
+            }
+            Message::TimeoutNowResponse(_) => {}
+            Message::AppendEntries(_)
+            | Message::RequestVote(_)
+            | Message::InstallSnapshot(_)
+            | Message::TimeoutNow(_)
+            | Message::RequestPreVote(_) => return false,
+        }
+        true
+    }
+}

@@ -6,37 +6,45 @@
 //! driver keeps two: a write is reported as persisted only when an fsync says so, and committed entries
 //! are applied in order. Leaves the wire to `wire`, the disk to `store`, sending and timers to `drive`.
 //!
-//! # Calls
+//! # Driving it
 //!
 //! ```text
-//! Raft::bootstrap(&Configuration) -> Result<(HardState, Entry)>      first write of a new cluster
-//! Raft::new(now, Config, HardState, SnapshotMeta, applied, Box<dyn LogReader>) -> Result<Raft, LogError>
-//! raft.step(now, from: &ServerId, Message)                           a message came in
-//! raft.rpc_failed(now, to: &ServerId, seq)                           a request got no answer
-//! raft.tick(now)             at or after raft.next_deadline() -> Option<Duration>  (None: no timer needed)
-//! raft.ready(now) -> Option<Ready>                                   after each call, until None
-//! raft.persisted(now, write.number)                                  that write and all before are synced
-//! raft.applied(now, index)                                           committed entries up to here applied
-//! raft.propose(now, Vec<(EntryKind, Arc<[u8]>)>) -> Result<Proposed> one batch; all or none
-//! raft.propose_conf_change(now, ConfChange) -> Result<Proposed>      one at a time
-//! raft.lease_read(now) -> Option<u64>                                read at once when applied >= index
-//! raft.read_index(now, ctx: u64) -> Result<()>                       answered by Ready::reads
-//! raft.transfer_leadership(now, Option<ServerId>) -> Result<ServerId>
-//! raft.step_down(now, StepDown) / raft.resume(now)                   failing disk, or asked to
-//! raft.compacted(index)                                              the log on disk now begins after index
-//! raft.snapshot_meta(index) -> Option<SnapshotMeta>                  describes the state at an applied index
-//! raft.send_snapshot(now, to, index) -> Option<Message> / raft.snapshot_failed(now, to)
-//! raft.snapshot_installed(now, ok: bool)                             after Ready::install
-//! raft.begin_restore(now, archive_index) -> Result<SnapshotMeta> / raft.finish_restore(now, ok)
-//! raft.status(now) -> Status
+//! start    Raft::bootstrap(&Configuration)            first write of a new cluster, stored by the driver
+//!          Raft::new(now, config, hard_state, base, applied, reader)
+//! input    step(now, &from, message)                  a message came in
+//!          rpc_failed(now, &to, seq)                  a request got no answer and will not
+//!          tick(now)                                  when next_deadline() is reached; None: no timer needed
+//!          propose, propose_conf_change, read_index, transfer_leadership, step_down, resume
+//! output   ready(now) -> Option<Ready>                after every input, until None:
+//!            messages   send at once; answers go back by their seq
+//!            write      queue for the disk; once synced: persisted(now, write.number)
+//!            committed  apply; then: applied(last index)
+//!            reads      answer, each when its index is applied
+//!            snapshots_wanted  take one, then send_snapshot(&to, index) or snapshot_failed(now, &to)
+//!            install    replace the state machine, then: snapshot_installed(now, ok)
+//!            leadership tell who waits for proposals
+//!            fault      log it; perhaps step_down(now, StepDown::Disk), later resume(now)
+//! reads    lease_read(now) -> Option<u64>, else read_index(now, ctx)
+//! log      compact(index) -> Option<SnapshotMeta>     delete and store that in one transaction
+//! restore  begin_restore(archive_index), then finish_restore(ok)
+//! look     status(now), configuration(), lease_until()
 //! ```
 //!
 //! Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014); Ongaro's
 //! thesis (2014); hashicorp/raft's message set and timings as Consul uses them.
 
+mod codec;
+mod election;
+mod log;
 pub mod membership;
 pub mod message;
+mod node;
+mod progress;
+mod read_index;
 pub mod ready;
+mod replication;
+mod snapshot;
+pub mod status;
 pub mod types;
 
 use std::time::Duration;
@@ -46,7 +54,10 @@ pub use message::{
     AppendEntries, AppendEntriesResponse, InstallSnapshot, InstallSnapshotResponse, Message,
     Outgoing, RequestPreVote, RequestVote, TimeoutNow, TimeoutNowResponse, VoteResponse,
 };
+pub use node::Raft;
+pub use progress::Mode;
 pub use ready::{Fault, Install, Leadership, ReadState, Ready, Role, Write};
+pub use status::{PeerStatus, Status};
 pub use types::{Entry, EntryKind, HardState, LogError, LogReader, ServerId, SnapshotMeta};
 
 /// How a server behaves. [`Config::new`] gives Consul's timings; all servers should have the same.
@@ -73,11 +84,13 @@ pub struct Config {
     pub max_append_bytes: usize,
     /// AppendEntries under way to one follower, at most.
     pub max_inflight: usize,
+    /// Bytes of AppendEntries under way to one follower, at most, give or take one request.
+    pub max_inflight_bytes: usize,
     /// Bytes of committed entries in one [`Ready`], at most, unless a single entry is larger.
     pub max_apply_bytes: usize,
     /// Bytes of recent entries kept in memory. Entries not yet persisted stay whatever their size.
     pub max_tail_bytes: usize,
-    /// Bytes of entries not yet persisted or not yet committed; beyond, proposals are refused as
+    /// Bytes of entries not yet persisted; beyond, proposals are refused as
     /// [`Error::Busy`] and appends of a leader are turned away.
     pub max_pending_bytes: usize,
     /// Reads waiting for [`Raft::read_index`] at the same time.
@@ -102,6 +115,7 @@ impl Config {
             max_append_entries: 64,
             max_append_bytes: 1 << 20,
             max_inflight: 128,
+            max_inflight_bytes: 4 << 20,
             max_apply_bytes: 4 << 20,
             max_tail_bytes: 2 << 20,
             max_pending_bytes: 64 << 20,
