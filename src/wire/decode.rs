@@ -52,8 +52,8 @@ pub struct Deserializer<'p, 'de> {
     rules: Rules,
     /// Unknown fields are errors here: some structures are lenient inside strict ones.
     strict: bool,
-    /// This is the whole value.
-    top: bool,
+    /// How many lists and maps are around this value.
+    depth: usize,
     /// This is a map's key: numbers stand as text.
     key: bool,
     /// This is an embedded structure.
@@ -69,6 +69,9 @@ struct Embedded<'p> {
     taken: &'p [Cell<bool>],
 }
 
+/// Deepest nesting that a structure is read from. What is skipped may be deeper.
+pub const MAX_DEPTH: usize = 256;
+
 const NO_ENTRIES: Entries<'static> = &[];
 
 impl<'p, 'de> Deserializer<'p, 'de> {
@@ -77,7 +80,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
             value,
             rules,
             strict: rules.strict,
-            top: true,
+            depth: 0,
             key: false,
             embedded: None,
         }
@@ -89,7 +92,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
             value,
             rules: self.rules,
             strict: self.strict,
-            top: false,
+            depth: self.depth + 1,
             key: false,
             embedded: None,
         }
@@ -119,7 +122,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     /// The value is of another kind than wanted; `rust` is the type's name.
     #[cold]
     fn mismatch(&self, rust: &str, with_number: bool) -> Error {
-        let wanted = if self.top && self.rules.root.contains(['.', ' ']) {
+        let wanted = if self.depth == 0 && self.rules.root.contains(['.', ' ']) {
             self.rules.root.to_owned()
         } else {
             go_type(rust, self.rules.package())
@@ -218,6 +221,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     }
 
     fn list(&self, rust: &str) -> Result<&'de [Value<'de>], Error> {
+        self.not_too_deep()?;
         match self.value {
             Value::Nil => Ok(&[]),
             Value::Array(items) => Ok(items),
@@ -228,7 +232,17 @@ impl<'p, 'de> Deserializer<'p, 'de> {
         }
     }
 
+    /// Every level costs stack, and this recurses where the parsers do not.
+    fn not_too_deep(&self) -> Result<(), Error> {
+        if self.depth < MAX_DEPTH {
+            Ok(())
+        } else {
+            Err(Error::Syntax("exceeded max depth".to_owned()))
+        }
+    }
+
     fn entries(&self, rust: &str) -> Result<Entries<'de>, Error> {
+        self.not_too_deep()?;
         match self.single() {
             Value::Nil => Ok(NO_ENTRIES),
             Value::Map(entries) => Ok(entries),

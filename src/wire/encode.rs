@@ -1,7 +1,7 @@
 //! From any structure to bytes: the one `serde::Serializer`, writing msgpack or JSON.
 //!
 //! Holds true: msgpack is the old spec's (no str8, no bin), integers take the shortest form, unsigned
-//! when they can, and a structure is a map sorted by field name; JSON keeps the declared order and
+//! when they can, a structure is a map sorted by field name, and nothing nests deeper than is read; JSON keeps the declared order and
 //! sorts the keys of maps. A field named `""` (or `+...`) is an embedded structure: its fields become
 //! the parent's. [`OMIT_EMPTY`] marks Go's `omitempty`: JSON leaves such a field out when it is empty.
 //! Source: Go's `encoding/json` documentation; `docs/reference/gossip.md` section 1, `rpc.md` section 5.
@@ -13,6 +13,7 @@ use serde::ser::{self, Serialize};
 use super::Error;
 use super::fields::is_embedded;
 use super::gotext::{push_float, push_string};
+use super::msgpack::MAX_DEPTH;
 use crate::structs::go::OMIT_EMPTY;
 
 /// The format to write.
@@ -51,6 +52,8 @@ pub struct Serializer {
     embed: bool,
     /// The value written last is to be left out.
     omit: bool,
+    /// How many lists, maps and structures are open.
+    depth: usize,
 }
 
 impl Serializer {
@@ -68,6 +71,7 @@ impl Serializer {
             fill: Fill::Full,
             embed: false,
             omit: false,
+            depth: 0,
         }
     }
 
@@ -425,6 +429,11 @@ impl<'a> Compound<'a> {
             (Mode::Msgpack, Shape::Map, Some(n)) => to.length(n, 0x80, 16, 0xde)?,
             (Mode::Msgpack, _, _) => {}
         }
+        // What a reader would refuse must not be written: it could end up in the Raft log.
+        to.depth += 1;
+        if to.mode == Mode::Msgpack && to.depth > MAX_DEPTH {
+            return Err(Error::Msgpack("nested too deeply"));
+        }
         Ok(Self {
             start: to.out.len(),
             base: to.slots.len(),
@@ -514,6 +523,7 @@ impl<'a> Compound<'a> {
             count,
             announced,
         } = self;
+        to.depth -= 1;
         match (to.mode, shape) {
             (_, Shape::Embedded) => return Ok(()),
             (Mode::Json, Shape::List) => to.out.push(b']'),

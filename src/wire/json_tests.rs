@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize as De;
 
+use super::super::decode;
 use super::*;
 use crate::structs::go::{Any, Bytes, GoDuration, GoTime, omitempty};
 
@@ -172,7 +173,7 @@ fn syntax_errors_are_gos() {
         );
     }
     assert_eq!(
-        decode(b"{\"a\":\xffx").map_err(|e| e.to_string()),
+        super::decode(b"{\"a\":\xffx").map_err(|e| e.to_string()),
         Err("invalid character 'ÿ' looking for beginning of value".to_owned())
     );
     assert_eq!(
@@ -351,14 +352,14 @@ fn numbers_are_rounded_once_and_free_values_are_floats() {
         "1.7976931348623157e308",
         "5e-324",
     ] {
-        let value = decode(text.as_bytes()).map(|v| v.0);
+        let value = super::decode(text.as_bytes()).map(|v| v.0);
         assert_eq!(
             value,
             Ok(Value::F64(text.parse().unwrap_or_default())),
             "{text}"
         );
     }
-    assert!(decode(b"1e999").is_err());
+    assert!(super::decode(b"1e999").is_err());
     assert_eq!(
         from_slice_lenient(b"[1]"),
         Ok(Any::Array(vec![Any::Float(1.0)]))
@@ -384,7 +385,7 @@ fn text_that_is_not_unicode_is_replaced() {
         (b"\"\\u00e9\\/\"", "é/"),
     ] {
         assert_eq!(
-            decode(text).map(|v| v.0),
+            super::decode(text).map(|v| v.0),
             Ok(Value::text(value)),
             "{text:?}"
         );
@@ -458,4 +459,26 @@ fn keys_of_maps_are_sorted_and_pretty_indents() {
         "{\n    \"7\": [],\n    \"a\": {},\n    \"a\\n\": {\n        \"x\": \"[,:{\\\\\\\"\"\n    },\n    \
          \"b\": [\n        1,\n        null\n    ]\n}"
     );
+}
+
+#[test]
+fn nesting_is_bounded_and_the_deepest_text_fits_a_small_stack() {
+    let deep = |n: usize| format!("{}1{}", "[{\"a\":".repeat(n), "}]".repeat(n)).into_bytes();
+    let too_deep = || Err("exceeded max depth".to_owned());
+    let any = move |n: usize| from_slice_lenient::<Any>(&deep(n)).map_err(|e| e.to_string());
+    let read = move || {
+        let bytes = any(decode::MAX_DEPTH / 2).and_then(|v| to_vec(&v).map_err(|e| e.to_string()));
+        assert_eq!(bytes, Ok(deep(decode::MAX_DEPTH / 2)));
+        assert_eq!(any(decode::MAX_DEPTH / 2 + 1).map(drop), too_deep());
+        // What nobody asks for may be deeper.
+        let skipped = deep(super::super::scan::MAX_DEPTH / 2);
+        assert_eq!(from_slice_lenient::<()>(&skipped), Ok(()));
+        assert!(super::decode(&skipped).is_ok());
+        assert_eq!(
+            any(super::super::scan::MAX_DEPTH / 2 + 1).map(drop),
+            too_deep()
+        );
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 19).spawn(read);
+    assert!(thread.is_ok_and(|t| t.join().is_ok()));
 }

@@ -138,6 +138,9 @@ fn bounds_hold() {
     assert!(decode(&deep).is_ok());
     deep.insert(0, 0x91);
     assert!(decode(&deep).is_err());
+    let nested = |n| (0..n).fold(Value::Nil, |v, _| Value::Array(vec![v]));
+    assert!(to_vec(&nested(MAX_DEPTH)).is_ok());
+    assert!(to_vec(&nested(MAX_DEPTH + 1)).is_err());
 }
 
 #[test]
