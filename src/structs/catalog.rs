@@ -112,7 +112,7 @@ pub struct Upstream {
 
 /// The proxy part of a service, kept for every service and empty for ordinary ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "")]
 pub struct ConnectProxyConfig {
     #[serde(rename = "DestinationServiceName", serialize_with = "omitempty")]
     pub destination_service_name: String,
@@ -134,7 +134,7 @@ pub struct ConnectProxyConfig {
 
 /// The Connect part of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "?")]
 pub struct ServiceConnect {
     #[serde(rename = "Native", serialize_with = "omitempty")]
     pub native: bool,
@@ -231,7 +231,7 @@ pub struct ServiceNode {
 
 /// How a check probes, as far as the catalog is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "?")]
 pub struct HealthCheckDefinition {
     #[serde(rename = "Interval", serialize_with = "duration_string_omitempty")]
     pub interval: GoDuration,
@@ -405,7 +405,7 @@ pub struct RegisterRequest {
 
 /// Removes a service, else a check, else the whole node (`Catalog.Deregister`, FSM command 1).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "")]
 pub struct DeregisterRequest {
     #[serde(rename = "Datacenter")]
     pub datacenter: String,

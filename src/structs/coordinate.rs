@@ -9,7 +9,7 @@ use super::request::QueryMeta;
 
 /// A point in Vivaldi's space; all lengths are seconds of round-trip time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "Coordinate")]
 pub struct Position {
     #[serde(rename = "Vec")]
     pub vec: List<f64>,

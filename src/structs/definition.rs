@@ -64,7 +64,7 @@ impl CheckKind {
 
 /// A check inside a service definition, and the form in which the agent keeps any check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "")]
 pub struct CheckType {
     #[serde(rename = "CheckID")]
     pub check_id: String,
@@ -253,7 +253,7 @@ impl CheckType {
 
 /// A check of its own: the body of `/v1/agent/check/register` and `check` in configuration files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "")]
 pub struct CheckDefinition {
     #[serde(rename = "ID")]
     pub id: String,
@@ -383,7 +383,7 @@ impl CheckDefinition {
 
 /// How a service takes part in Connect, as written by the user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "?")]
 pub struct ServiceConnectDefinition {
     #[serde(rename = "Native")]
     pub native: bool,
@@ -393,7 +393,7 @@ pub struct ServiceConnectDefinition {
 
 /// A service as written by the user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "")]
 pub struct ServiceDefinition {
     #[serde(rename = "Kind", serialize_with = "omitempty")]
     pub kind: String,

@@ -232,12 +232,22 @@ impl Serialize for GoDuration {
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct DurationVisitor;
-        impl Visitor<'_> for DurationVisitor {
+        impl<'de> Visitor<'de> for DurationVisitor {
             type Value = GoDuration;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("time.Duration")
             }
             fn visit_unit<E: de::Error>(self) -> Result<GoDuration, E> {
+                Ok(GoDuration(0))
+            }
+            /// Consul ignores durations of other types than text and number.
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<GoDuration, E> {
+                Ok(GoDuration(0))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<GoDuration, A::Error> {
+                Ok(GoDuration(0))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<GoDuration, A::Error> {
                 Ok(GoDuration(0))
             }
             fn visit_i64<E: de::Error>(self, v: i64) -> Result<GoDuration, E> {

@@ -2,7 +2,8 @@
 //!
 //! One definition serves JSON and msgpack: the Rust field carries Consul's name in its serde attribute,
 //! JSON keeps the declared order (which is Consul's), msgpack sorts. A field renamed to `""` is an
-//! embedded structure. Leaves any reading and writing of bytes to `wire`.
+//! embedded structure. A structure renamed to `""` has a decoder of its own in Consul, one renamed to `"?"`
+//! has one that ignores unknown fields: `wire` words its errors as Consul does. Leaves any reading and writing of bytes to `wire`.
 //! Source: `docs/reference/rpc.md` appendix A and the object shapes of `docs/reference/http-2.md`.
 
 pub mod go;

@@ -51,7 +51,7 @@ pub struct RaftRemovePeerRequest {
 
 /// Autopilot's settings, replicated through Raft.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "AutopilotConfiguration")]
 pub struct AutopilotConfig {
     #[serde(rename = "CleanupDeadServers")]
     pub cleanup_dead_servers: bool,

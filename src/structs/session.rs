@@ -19,7 +19,7 @@ pub struct ServiceCheck {
 
 /// A session: what holds locks, and ends with its checks, its node or its TTL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "")]
 pub struct Session {
     #[serde(rename = "ID")]
     pub id: String,
