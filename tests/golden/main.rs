@@ -4,6 +4,7 @@
 //! data (one type byte, then the command); the JSON file beside each is what an independent decoder
 //! says about it. Go writes the keys of its maps in random order, so those are put in order first.
 
+mod bodies;
 mod expected;
 mod through_structs;
 mod through_values;
