@@ -6,6 +6,7 @@
 
 mod bodies;
 mod expected;
+mod mutations;
 mod through_structs;
 mod through_values;
 mod vectors;
