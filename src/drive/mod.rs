@@ -4,6 +4,7 @@
 //! and carries out what it asks of disk and peers. Knows nothing of HTTP and DNS.
 
 mod clock;
+pub mod raft;
 mod runtime;
 
 pub use clock::{Elapsed, Instant, now, sleep, sleep_until, timeout, timeout_at, wall};

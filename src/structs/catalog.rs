@@ -274,6 +274,20 @@ pub struct HealthCheckDefinition {
     pub ttl: GoDuration,
 }
 
+/// Words for the state of a check.
+pub mod health {
+    /// Well.
+    pub const PASSING: &str = "passing";
+    /// Not quite well.
+    pub const WARNING: &str = "warning";
+    /// Not to be used.
+    pub const CRITICAL: &str = "critical";
+    /// In queries: whatever the state.
+    pub const ANY: &str = "any";
+    /// In aggregates only: taken out of service by the operator.
+    pub const MAINTENANCE: &str = "maintenance";
+}
+
 /// A health check: of a node when `ServiceID` is empty, else of that service instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

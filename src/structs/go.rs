@@ -158,6 +158,30 @@ fn leading_amount(text: &str) -> Option<(Amount, &str)> {
     ))
 }
 
+/// A new UUID as Consul makes them: 16 random bytes in the usual dashed form, without version bits.
+///
+/// The bytes come from the operating system; should it refuse, from a generator seeded by it.
+pub fn new_uuid() -> String {
+    let mut bytes = [0u8; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        fastrand::fill(&mut bytes);
+    }
+    format_uuid(&bytes)
+}
+
+/// The dashed form of 16 bytes.
+pub fn format_uuid(bytes: &[u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-")
+}
+
 /// Go's `%q` for the texts that appear in errors.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);

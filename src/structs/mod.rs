@@ -20,6 +20,7 @@ mod operator;
 mod request;
 mod session;
 mod txn;
+mod validate;
 
 pub use catalog::*;
 pub use coordinate::*;
@@ -32,3 +33,4 @@ pub use operator::*;
 pub use request::*;
 pub use session::*;
 pub use txn::*;
+pub use validate::*;

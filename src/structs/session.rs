@@ -50,6 +50,22 @@ pub struct Session {
     pub modify_index: u64,
 }
 
+/// Names of the operations of `Session.Apply`.
+pub mod session_op {
+    /// Make a session.
+    pub const CREATE: &str = "create";
+    /// End a session.
+    pub const DESTROY: &str = "destroy";
+}
+
+/// Names of what becomes of the keys that an ended session held.
+pub mod session_behavior {
+    /// The locks are released.
+    pub const RELEASE: &str = "release";
+    /// The keys are deleted.
+    pub const DELETE: &str = "delete";
+}
+
 /// Creates or destroys a session (`Session.Apply`, FSM command 3).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

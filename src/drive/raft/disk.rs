@@ -1,0 +1,163 @@
+//! The two threads that touch the disk on behalf of the core: one writes the log, one applies.
+//!
+//! Holds true: writes reach the disk in order and are reported only after the sync; committed entries are
+//! applied in order and never given up. A disk that refuses is tried again every second, and said so.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use smol::channel::Sender;
+
+use super::{
+    Answer, Applied, ApplyJob, Command, DiskError, LogJob, LogWriter, ProposeError, Shared,
+    StateMachine, lock,
+};
+use crate::raft::{Entry, Write};
+
+/// How often a failing disk is tried again.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// Runs `attempt` until the disk takes it, telling the core when trouble begins and ends. `None` when the
+/// agent ends meanwhile.
+fn persist<T, R>(
+    mailbox: &Sender<Command<R>>,
+    shared: &Shared,
+    mut attempt: impl FnMut() -> Result<T, DiskError>,
+) -> Option<T> {
+    let mut told = false;
+    loop {
+        match attempt() {
+            Ok(done) => {
+                if told {
+                    log::info!(target: "agent.server.raft", "the disk takes writes again");
+                    *lock(&shared.disk) = None;
+                    tell(mailbox, Command::DiskRecovered);
+                }
+                return Some(done);
+            }
+            Err(fault) => {
+                if !told {
+                    log::error!(target: "agent.server.raft", "{}", fault.text);
+                    *lock(&shared.disk) = Some(fault.text.clone());
+                    tell(mailbox, Command::DiskFault { text: fault.text });
+                    told = true;
+                }
+                if mailbox.is_closed() {
+                    return None;
+                }
+                std::thread::sleep(DISK_RETRY);
+            }
+        }
+    }
+}
+
+/// The core may have ended; then nobody needs to know.
+fn tell<R>(mailbox: &Sender<Command<R>>, command: Command<R>) {
+    let _ = mailbox.send_blocking(command);
+}
+
+/// Writes and syncs whatever has queued up, as one batch, until the core hangs up.
+pub(super) fn log_loop<R, L: LogWriter>(
+    mut log_store: L,
+    queue: &mpsc::Receiver<LogJob>,
+    mailbox: &Sender<Command<R>>,
+    shared: &Shared,
+) {
+    let mut pending: VecDeque<LogJob> = VecDeque::new();
+    loop {
+        if pending.is_empty() {
+            match queue.recv() {
+                Ok(job) => pending.push_back(job),
+                Err(_) => return,
+            }
+        }
+        pending.extend(queue.try_iter());
+        let mut writes: Vec<Write> = Vec::new();
+        let mut other = None;
+        while let Some(job) = pending.pop_front() {
+            match job {
+                LogJob::Write(write) => writes.push(write),
+                job => {
+                    other = Some(job);
+                    break;
+                }
+            }
+        }
+        if let Some(number) = writes.last().map(|w| w.number) {
+            if persist(mailbox, shared, || log_store.write(&writes)).is_none() {
+                return;
+            }
+            tell(mailbox, Command::Persisted { number });
+        }
+        match other {
+            Some(LogJob::CheckSize { applied }) => {
+                let keep_from = log_store.compaction_due(applied);
+                tell(mailbox, Command::CompactionDue { keep_from });
+            }
+            Some(LogJob::Compact { meta }) => {
+                if let Err(fault) = log_store.compact(&meta) {
+                    log::warn!(target: "agent.server.raft", "log not cut: {}", fault.text);
+                }
+                tell(mailbox, Command::Compacted);
+            }
+            Some(LogJob::Write(_)) | None => {}
+        }
+    }
+}
+
+/// Applies committed entries and answers whoever proposed them, until the core hangs up.
+pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
+    mut state: S,
+    queue: &mpsc::Receiver<ApplyJob<R>>,
+    mailbox: &Sender<Command<R>>,
+    shared: &Shared,
+) {
+    while let Ok(job) = queue.recv() {
+        match job {
+            ApplyJob::Apply(batch) => {
+                let (entries, answers): (Vec<Entry>, Vec<Option<Answer<R>>>) =
+                    batch.into_iter().unzip();
+                let Some(last) = entries.last().map(|e| e.index) else {
+                    continue;
+                };
+                let Some(replies) = persist(mailbox, shared, || state.apply(&entries)) else {
+                    // Not applied, but in the log: the next start applies them.
+                    return;
+                };
+                shared.applied.store(last, Ordering::Release);
+                for ((entry, answer), reply) in entries.iter().zip(answers).zip(replies) {
+                    if let Some(answer) = answer {
+                        // The caller may have gone away.
+                        let _ = answer.try_send(Ok(Applied {
+                            index: entry.index,
+                            reply,
+                        }));
+                    }
+                }
+                tell(mailbox, Command::Applied { index: last });
+            }
+            ApplyJob::MakeDurable { keep_from } => {
+                let index = match state.make_durable() {
+                    Ok(index) => index,
+                    Err(fault) => {
+                        log::warn!(target: "agent.server.raft", "state not synced: {}", fault.text);
+                        0
+                    }
+                };
+                tell(mailbox, Command::Durable { index, keep_from });
+            }
+            ApplyJob::Restore { file, meta, answer } => {
+                let result = state.restore(file, &meta);
+                let ok = result.is_ok();
+                if ok {
+                    shared.applied.store(meta.index, Ordering::Release);
+                }
+                tell(mailbox, Command::Restored { ok });
+                // The caller may have gone away.
+                let _ = answer.try_send(result.map_err(|fault| ProposeError::Disk(fault.text)));
+            }
+        }
+    }
+}

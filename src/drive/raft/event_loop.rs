@@ -1,0 +1,356 @@
+//! The task that owns the core: feeds it what happens and carries out each `Ready`.
+//!
+//! Proposals that queue up while the disk is busy go in as one batch. Who waits for a proposal is kept
+//! in log order; an entry of another term at its index, or the loss of leadership, tells the waiter that
+//! the outcome is unknown.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+
+use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock};
+use crate::drive::clock;
+use crate::drive::runtime::Shutdown;
+use crate::raft::{
+    ConfChange, EntryKind, Fault, Leadership, Raft, ReadState, Ready, Role, StepDown,
+};
+
+/// How many entries are applied between two looks at the size of the log.
+const COMPACTION_CHECK: u64 = 1024;
+/// Commands taken from the mailbox before the core's work is carried out.
+const MAX_BATCH: usize = 1024;
+
+type ProposalBatch<R> = (Vec<(EntryKind, Arc<[u8]>)>, Vec<Answer<R>>);
+
+/// A caller that waits for its entry to be applied.
+struct Waiter<R> {
+    index: u64,
+    term: u64,
+    answer: Answer<R>,
+}
+
+pub(super) struct EventLoop<R> {
+    core: Raft,
+    clock: Instant,
+    log_jobs: mpsc::Sender<LogJob>,
+    apply_jobs: mpsc::Sender<ApplyJob<R>>,
+    shared: Arc<Shared>,
+    leadership: Sender<Leadership>,
+    /// In order of their index.
+    waiting: VecDeque<Waiter<R>>,
+    /// Reads whose leadership is being confirmed, by the mark given to the core.
+    reads: VecDeque<(u64, Sender<Result<u64, ProposeError>>)>,
+    next_ctx: u64,
+    applied: u64,
+    /// The applied index at the last look at the size of the log.
+    size_checked_at: u64,
+    /// A cut of the log is under way.
+    compacting: bool,
+    /// A restore is under way; it ends at this index.
+    restoring: Option<u64>,
+}
+
+impl<R: Send + 'static> EventLoop<R> {
+    pub(super) fn new(
+        core: Raft,
+        clock: Instant,
+        log_jobs: mpsc::Sender<LogJob>,
+        apply_jobs: mpsc::Sender<ApplyJob<R>>,
+        shared: Arc<Shared>,
+        leadership: Sender<Leadership>,
+    ) -> Self {
+        Self {
+            core,
+            clock,
+            log_jobs,
+            apply_jobs,
+            shared,
+            leadership,
+            waiting: VecDeque::new(),
+            reads: VecDeque::new(),
+            next_ctx: 0,
+            applied: 0,
+            size_checked_at: 0,
+            compacting: false,
+            restoring: None,
+        }
+    }
+
+    fn time(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Runs until shutdown. The mailbox is then closed, and with it the threads end.
+    pub(super) async fn run(mut self, commands: Receiver<Command<R>>, shutdown: Shutdown) {
+        self.applied = self.core.status(self.time()).applied;
+        self.size_checked_at = self.applied;
+        self.shared.applied.store(self.applied, Ordering::Release);
+        loop {
+            self.carry_out();
+            let deadline = self.core.next_deadline().map(|at| self.clock + at);
+            let wake = async {
+                match deadline {
+                    Some(at) => clock::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+                None
+            };
+            let end = async {
+                shutdown.triggered().await;
+                None
+            };
+            let first = async { commands.recv().await.ok() }.or(wake).or(end).await;
+            if shutdown.is_triggered() {
+                break;
+            }
+            let now = self.time();
+            match first {
+                Some(command) => self.take(command, &commands),
+                None => self.core.tick(now),
+            }
+        }
+        commands.close();
+        self.fail_waiting(&ProposeError::Shutdown);
+    }
+
+    /// Takes a command and whatever else is queued up; proposals become one batch.
+    fn take(&mut self, first: Command<R>, commands: &Receiver<Command<R>>) {
+        let mut proposals: ProposalBatch<R> = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        for _ in 0..MAX_BATCH {
+            match next {
+                Some(Command::Propose { kind, data, answer }) => {
+                    proposals.0.push((kind, data));
+                    proposals.1.push(answer);
+                }
+                Some(other) => self.handle(other),
+                None => break,
+            }
+            next = commands.try_recv().ok();
+        }
+        if let Some(Command::Propose { kind, data, answer }) = next {
+            proposals.0.push((kind, data));
+            proposals.1.push(answer);
+        } else if let Some(other) = next {
+            self.handle(other);
+        }
+        if !proposals.0.is_empty() {
+            self.propose(proposals);
+        }
+    }
+
+    fn propose(&mut self, (entries, answers): ProposalBatch<R>) {
+        match self.core.propose(self.time(), entries) {
+            Ok(proposed) => {
+                let indexes = proposed.first..=proposed.last;
+                self.waiting
+                    .extend(indexes.zip(answers).map(|(index, answer)| Waiter {
+                        index,
+                        term: proposed.term,
+                        answer,
+                    }));
+            }
+            Err(refused) => {
+                for answer in answers {
+                    // The caller may have gone away.
+                    let _ = answer.try_send(Err(ProposeError::Refused(refused.clone())));
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command<R>) {
+        let now = self.time();
+        match command {
+            Command::Propose { kind, data, answer } => {
+                self.propose((vec![(kind, data)], vec![answer]));
+            }
+            Command::ReadIndex { answer } => {
+                self.next_ctx += 1;
+                match self.core.read_index(now, self.next_ctx) {
+                    Ok(()) => self.reads.push_back((self.next_ctx, answer)),
+                    Err(refused) => drop(answer.try_send(Err(ProposeError::Refused(refused)))),
+                }
+            }
+            Command::LeaseRead { answer } => drop(answer.try_send(self.core.lease_read(now))),
+            Command::Status { answer } => drop(answer.try_send(self.core.status(now))),
+            Command::Restore {
+                file,
+                archive_index,
+                answer,
+            } => {
+                self.restore(file, archive_index, answer);
+            }
+            Command::Persisted { number } => self.core.persisted(now, number),
+            Command::Applied { index } => {
+                self.applied = index;
+                self.core.applied(index);
+                self.check_log_size();
+            }
+            Command::CompactionDue {
+                keep_from: Some(keep_from),
+            } if self.restoring.is_none() => {
+                // The apply thread ends after this task only.
+                let _ = self.apply_jobs.send(ApplyJob::MakeDurable { keep_from });
+            }
+            Command::CompactionDue { .. } | Command::Compacted => self.compacting = false,
+            Command::Durable { index, keep_from } => {
+                match self.core.compact(index.min(keep_from.saturating_sub(1))) {
+                    // The log thread ends after this task only.
+                    Some(meta) => drop(self.log_jobs.send(LogJob::Compact { meta })),
+                    None => self.compacting = false,
+                }
+            }
+            Command::Restored { ok } => {
+                if let Some(index) = self.restoring.take() {
+                    if ok {
+                        self.applied = index;
+                    }
+                    if let Err(refused) = self.core.finish_restore(ok) {
+                        log::warn!(target: "agent.server.raft", "restore: {refused}");
+                    }
+                }
+            }
+            Command::SnapshotMeta { index, answer } => {
+                drop(answer.try_send(self.core.snapshot_meta(index)));
+            }
+            Command::RemoveServer { id, answer } => {
+                let change = ConfChange::Remove { id };
+                let result = self.core.propose_conf_change(now, &change);
+                drop(answer.try_send(result.map(drop).map_err(ProposeError::Refused)));
+            }
+            Command::DiskFault { text } => {
+                self.fail_waiting(&ProposeError::Disk(text));
+                // A lone server has nobody to hand over to, and reads can go on.
+                if self.core.configuration().servers.len() > 1 {
+                    self.core.step_down(now, StepDown::Disk);
+                }
+            }
+            Command::DiskRecovered => self.core.resume(now),
+        }
+    }
+
+    fn restore(
+        &mut self,
+        file: File,
+        archive_index: u64,
+        answer: Sender<Result<(), ProposeError>>,
+    ) {
+        match self.core.begin_restore(archive_index) {
+            Ok(meta) => {
+                self.restoring = Some(meta.index);
+                // What is not applied by now never will be.
+                self.fail_waiting(&ProposeError::Lost);
+                // The apply thread ends after this task only.
+                let _ = self
+                    .apply_jobs
+                    .send(ApplyJob::Restore { file, meta, answer });
+            }
+            Err(refused) => drop(answer.try_send(Err(ProposeError::Refused(refused)))),
+        }
+    }
+
+    fn check_log_size(&mut self) {
+        if self.applied >= self.size_checked_at + COMPACTION_CHECK && !self.compacting {
+            self.size_checked_at = self.applied;
+            self.compacting = true;
+            // The log thread ends after this task only.
+            let _ = self.log_jobs.send(LogJob::CheckSize {
+                applied: self.applied,
+            });
+        }
+    }
+
+    /// Carries out everything the core asks for.
+    fn carry_out(&mut self) {
+        while let Some(ready) = self.core.ready(self.time()) {
+            let Ready {
+                leadership,
+                write,
+                committed,
+                reads,
+                fault,
+                ..
+            } = ready;
+            if let Some(leadership) = leadership {
+                self.note_leadership(leadership);
+            }
+            if let Some(write) = write {
+                // The log thread ends after this task only.
+                let _ = self.log_jobs.send(LogJob::Write(write));
+            }
+            if !committed.is_empty() {
+                let batch = committed.into_iter().map(|entry| {
+                    let answer = answer_for(&mut self.waiting, entry.index, entry.term);
+                    (entry, answer)
+                });
+                // The apply thread ends after this task only.
+                let _ = self.apply_jobs.send(ApplyJob::Apply(batch.collect()));
+            }
+            for ReadState { ctx, index } in reads {
+                self.answer_read(ctx, index);
+            }
+            match fault {
+                Some(Fault::LogUnreadable(why)) => {
+                    log::error!(target: "agent.server.raft", "the Raft log cannot be read: {why}");
+                }
+                Some(Fault::CommittedConflict { from, index }) => log::error!(
+                    target: "agent.server.raft",
+                    "server {from} contradicts committed entry {index}: are two clusters mixed?"
+                ),
+                None => {}
+            }
+        }
+    }
+
+    fn note_leadership(&mut self, leadership: Leadership) {
+        let mut shared = lock(&self.shared.leadership);
+        let lost = shared.role == Role::Leader && leadership.role != Role::Leader;
+        *shared = leadership.clone();
+        drop(shared);
+        if lost {
+            self.fail_waiting(&ProposeError::Lost);
+        }
+        // Nobody listens during shutdown.
+        let _ = self.leadership.try_send(leadership);
+    }
+
+    fn answer_read(&mut self, ctx: u64, index: Option<u64>) {
+        // The core answers in order, so it is nearly always the first.
+        if let Some(at) = self.reads.iter().position(|(mark, _)| *mark == ctx)
+            && let Some((_, answer)) = self.reads.remove(at)
+        {
+            // The caller may have gone away.
+            let _ = answer.try_send(index.ok_or(ProposeError::Lost));
+        }
+    }
+
+    fn fail_waiting(&mut self, why: &ProposeError) {
+        for waiter in self.waiting.drain(..) {
+            // The caller may have gone away.
+            let _ = waiter.answer.try_send(Err(why.clone()));
+        }
+        for (_, answer) in self.reads.drain(..) {
+            let _ = answer.try_send(Err(why.clone()));
+        }
+    }
+}
+
+/// Who waits for the entry at `index`, if it is still the one of `term`; waiters for entries that were
+/// lost on the way are told so.
+fn answer_for<R>(waiting: &mut VecDeque<Waiter<R>>, index: u64, term: u64) -> Option<Answer<R>> {
+    while waiting.front().is_some_and(|w| w.index <= index) {
+        let waiter = waiting.pop_front()?;
+        if waiter.index == index && waiter.term == term {
+            return Some(waiter.answer);
+        }
+        // The caller may have gone away.
+        let _ = waiter.answer.try_send(Err(ProposeError::Lost));
+    }
+    None
+}

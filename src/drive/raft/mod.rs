@@ -1,0 +1,415 @@
+//! The loop around the pure Raft core: disk, state machine, timers and the callers' waiting.
+//!
+//! One task owns the core. A log thread writes and syncs, an apply thread feeds the state machine; both
+//! take whatever has queued up meanwhile as one batch, so that under load one fsync carries many
+//! proposals. With nothing to do no thread wakes and nothing is written.
+//! Leaves it to `store` how things are kept and to `server` what commands mean.
+//! Source: Raft thesis 10.2.1 and 10.2.2 (parallel disk write, batching).
+
+mod disk;
+mod event_loop;
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Instant;
+
+use smol::channel::{Receiver, Sender};
+
+use super::runtime::{Handle, Shutdown, Task};
+use crate::raft::{self, Entry, EntryKind, Leadership, Raft, Role, ServerId, SnapshotMeta, Write};
+use event_loop::EventLoop;
+
+/// Commands waiting for the core, at most; beyond, callers wait.
+const MAILBOX: usize = 4096;
+/// Why a disk operation failed, in words for the operator.
+#[derive(Clone, Debug)]
+pub struct DiskError {
+    /// Names the file and the way out.
+    pub text: String,
+}
+
+/// The log on disk, as its one writer sees it.
+pub trait LogWriter: Send + 'static {
+    /// Carries out the writes in order, in one transaction with one fsync.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing was changed then.
+    fn write(&mut self, writes: &[Write]) -> Result<(), DiskError>;
+    /// The first entry to keep if the log is to be cut now; `None` when it is small enough.
+    fn compaction_due(&self, applied: u64) -> Option<u64>;
+    /// Drops the entries up to what `meta` describes, and remembers it.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing was changed then.
+    fn compact(&mut self, meta: &SnapshotMeta) -> Result<(), DiskError>;
+}
+
+/// The state machine, as its one writer sees it.
+pub trait StateMachine: Send + 'static {
+    /// What a command answers.
+    type Reply: Send + 'static;
+    /// Applies a batch in one transaction; one reply per entry, `None` for those that are not commands.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing was changed then.
+    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Option<Self::Reply>>, DiskError>;
+    /// Makes everything applied durable; the index that then is.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn make_durable(&mut self) -> Result<u64, DiskError>;
+    /// Replaces the state by the prepared one.
+    ///
+    /// # Errors
+    /// When the archive is bad or the disk refuses; nothing was changed then.
+    fn restore(&mut self, file: File, meta: &SnapshotMeta) -> Result<(), DiskError>;
+}
+
+/// Why a proposal or a read was not carried out.
+#[derive(Clone, Debug)]
+pub enum ProposeError {
+    /// The core refused; nothing was changed.
+    Refused(raft::Error),
+    /// Leadership was lost while the proposal waited: it may or may not have happened.
+    Lost,
+    /// The disk is full or failing: not accepted.
+    Disk(String),
+    /// The agent is shutting down.
+    Shutdown,
+}
+
+/// The answer of the state machine to one proposal.
+#[derive(Debug)]
+pub struct Applied<R> {
+    /// The entry's index.
+    pub index: u64,
+    /// What the state machine said; `None` for entries that never reach it.
+    pub reply: Option<R>,
+}
+
+type Answer<R> = Sender<Result<Applied<R>, ProposeError>>;
+
+/// What the core's task is told.
+enum Command<R> {
+    Propose {
+        kind: EntryKind,
+        data: Arc<[u8]>,
+        answer: Answer<R>,
+    },
+    ReadIndex {
+        answer: Sender<Result<u64, ProposeError>>,
+    },
+    LeaseRead {
+        answer: Sender<Option<u64>>,
+    },
+    Restore {
+        file: File,
+        archive_index: u64,
+        answer: Sender<Result<(), ProposeError>>,
+    },
+    Status {
+        answer: Sender<raft::Status>,
+    },
+    /// Writes up to this number are synced.
+    Persisted {
+        number: u64,
+    },
+    /// Entries up to this index are applied.
+    Applied {
+        index: u64,
+    },
+    /// Whether the log is due for cutting, and the first entry to keep then.
+    CompactionDue {
+        keep_from: Option<u64>,
+    },
+    /// The state machine holds everything up to this index durably; 0 when that failed.
+    Durable {
+        index: u64,
+        keep_from: u64,
+    },
+    /// The log on disk was cut, or could not be.
+    Compacted,
+    /// Describe the state machine at an applied index.
+    SnapshotMeta {
+        index: u64,
+        answer: Sender<Option<SnapshotMeta>>,
+    },
+    /// Take a server out of the configuration.
+    RemoveServer {
+        id: ServerId,
+        answer: Sender<Result<(), ProposeError>>,
+    },
+    /// A restore ended.
+    Restored {
+        ok: bool,
+    },
+    /// The disk refuses writes; the thread keeps trying.
+    DiskFault {
+        text: String,
+    },
+    /// The disk takes writes again.
+    DiskRecovered,
+}
+
+/// What the log thread is told.
+enum LogJob {
+    Write(Write),
+    /// Say whether the log is due for cutting.
+    CheckSize {
+        applied: u64,
+    },
+    /// Cut the log: it begins after what this describes.
+    Compact {
+        meta: SnapshotMeta,
+    },
+}
+
+/// What the apply thread is told.
+enum ApplyJob<R> {
+    Apply(Vec<(Entry, Option<Answer<R>>)>),
+    MakeDurable {
+        keep_from: u64,
+    },
+    Restore {
+        file: File,
+        meta: SnapshotMeta,
+        answer: Sender<Result<(), ProposeError>>,
+    },
+}
+
+/// What everybody may know about Raft without asking the core.
+#[derive(Debug, Default)]
+struct Shared {
+    leadership: Mutex<Leadership>,
+    applied: AtomicU64,
+    disk: Mutex<Option<String>>,
+}
+
+/// Talks to the core; cheap to clone.
+pub struct RaftHandle<R> {
+    mailbox: Sender<Command<R>>,
+    shared: Arc<Shared>,
+    leadership_changes: Receiver<Leadership>,
+}
+
+impl<R> Clone for RaftHandle<R> {
+    fn clone(&self) -> Self {
+        Self {
+            mailbox: self.mailbox.clone(),
+            shared: self.shared.clone(),
+            leadership_changes: self.leadership_changes.clone(),
+        }
+    }
+}
+
+impl<R: Send + 'static> RaftHandle<R> {
+    /// Proposes a command and waits until it is applied here.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn propose(&self, data: Arc<[u8]>) -> Result<Applied<R>, ProposeError> {
+        self.propose_kind(EntryKind::Command, data).await
+    }
+
+    /// Waits until everything committed before is applied here.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn barrier(&self) -> Result<u64, ProposeError> {
+        let applied = self.propose_kind(EntryKind::Barrier, Arc::new([])).await?;
+        Ok(applied.index)
+    }
+
+    async fn propose_kind(
+        &self,
+        kind: EntryKind,
+        data: Arc<[u8]>,
+    ) -> Result<Applied<R>, ProposeError> {
+        if let Some(why) = self.disk_fault() {
+            return Err(ProposeError::Disk(why));
+        }
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::Propose { kind, data, answer }).await?;
+        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+    }
+
+    /// Confirms leadership with a quorum; the index to have applied before reading.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn read_index(&self) -> Result<u64, ProposeError> {
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::ReadIndex { answer }).await?;
+        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+    }
+
+    /// The index to have applied before a read under the leader's lease; `None` without a lease.
+    pub async fn lease_read(&self) -> Option<u64> {
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::LeaseRead { answer }).await.ok()?;
+        result.recv().await.ok().flatten()
+    }
+
+    /// Replaces the state machine by the verified state in `file`, on every server.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn restore(&self, file: File, archive_index: u64) -> Result<(), ProposeError> {
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::Restore {
+            file,
+            archive_index,
+            answer,
+        })
+        .await?;
+        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+    }
+
+    /// Describes the state machine as it is after applying `index`; `None` if that is not known any more.
+    pub async fn snapshot_meta(&self, index: u64) -> Option<SnapshotMeta> {
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::SnapshotMeta { index, answer })
+            .await
+            .ok()?;
+        result.recv().await.ok().flatten()
+    }
+
+    /// Takes a server out of the configuration.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn remove_server(&self, id: ServerId) -> Result<(), ProposeError> {
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::RemoveServer { id, answer }).await?;
+        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+    }
+
+    /// The core's own view of itself; `None` during shutdown.
+    pub async fn status(&self) -> Option<raft::Status> {
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::Status { answer }).await.ok()?;
+        result.recv().await.ok()
+    }
+
+    /// Who leads.
+    pub fn leadership(&self) -> Leadership {
+        lock(&self.shared.leadership).clone()
+    }
+
+    /// Whether this server leads.
+    pub fn is_leader(&self) -> bool {
+        lock(&self.shared.leadership).role == Role::Leader
+    }
+
+    /// The last index applied to the state machine.
+    pub fn applied_index(&self) -> u64 {
+        self.shared.applied.load(Ordering::Acquire)
+    }
+
+    /// Why the disk takes no writes at the moment.
+    pub fn disk_fault(&self) -> Option<String> {
+        lock(&self.shared.disk).clone()
+    }
+
+    /// Each change of leadership in turn; for one listener.
+    pub fn leadership_changes(&self) -> Receiver<Leadership> {
+        self.leadership_changes.clone()
+    }
+
+    async fn send(&self, command: Command<R>) -> Result<(), ProposeError> {
+        self.mailbox
+            .send(command)
+            .await
+            .map_err(|_| ProposeError::Shutdown)
+    }
+}
+
+/// A poisoned lock means that a thread panicked; what it guards here is always whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Owns the loop and its threads.
+pub struct RaftDriver<R> {
+    handle: RaftHandle<R>,
+    task: Task<()>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl<R: Send + 'static> RaftDriver<R> {
+    /// Starts the loop around a core that was just made. `clock` is the start of the core's time.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start<L, S>(
+        runtime: &Handle,
+        shutdown: Shutdown,
+        clock: Instant,
+        core: Raft,
+        log: L,
+        state: S,
+    ) -> std::io::Result<Self>
+    where
+        L: LogWriter,
+        S: StateMachine<Reply = R>,
+    {
+        let (mailbox, commands) = smol::channel::bounded(MAILBOX);
+        let (leadership, leadership_changes) = smol::channel::unbounded();
+        let shared = Arc::new(Shared::default());
+        let (log_jobs, log_queue) = mpsc::channel();
+        let (apply_jobs, apply_queue) = mpsc::channel();
+        let log_thread = {
+            let (mailbox, shared) = (mailbox.clone(), shared.clone());
+            std::thread::Builder::new()
+                .name("raft-log".to_owned())
+                .spawn(move || disk::log_loop(log, &log_queue, &mailbox, &shared))?
+        };
+        let apply_thread = {
+            let (mailbox, shared) = (mailbox.clone(), shared.clone());
+            std::thread::Builder::new()
+                .name("raft-apply".to_owned())
+                .spawn(move || disk::apply_loop(state, &apply_queue, &mailbox, &shared))?
+        };
+        let event_loop = EventLoop::new(
+            core,
+            clock,
+            log_jobs,
+            apply_jobs,
+            shared.clone(),
+            leadership,
+        );
+        let task = runtime.spawn(event_loop.run(commands, shutdown));
+        let handle = RaftHandle {
+            mailbox,
+            shared,
+            leadership_changes,
+        };
+        Ok(Self {
+            handle,
+            task,
+            threads: vec![log_thread, apply_thread],
+        })
+    }
+
+    /// A handle to the core.
+    pub fn handle(&self) -> RaftHandle<R> {
+        self.handle.clone()
+    }
+
+    /// Waits for the loop and its threads to end after shutdown was triggered; what was accepted is then
+    /// written and applied.
+    pub async fn join(self) {
+        self.task.await;
+        let threads = self.threads;
+        smol::unblock(move || {
+            for thread in threads {
+                // A thread that panicked has already said so on stderr.
+                let _ = thread.join();
+            }
+        })
+        .await;
+    }
+}
