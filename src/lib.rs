@@ -8,6 +8,7 @@ pub mod agent;
 pub mod config;
 pub mod drive;
 pub mod filter;
+pub mod http;
 pub mod net;
 pub mod raft;
 pub mod structs;

@@ -1,0 +1,199 @@
+//! One connection's bytes between the socket and hyper, with patience that ends.
+//!
+//! Holds true: waiting for a request to begin may last for ever, as with Go's server; a request that has
+//! begun must go on, and an answer must be taken. A connection that only waits costs no timer.
+//! Source: hyper's `rt` documentation; RFC 9112 section 9.5 (timeouts are the server's choice).
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use smol::Timer;
+
+use crate::net::Stream;
+
+/// A request's head must be complete this long after its first byte.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest silence inside a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time in which a client takes nothing of its answer.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the connection waits for when it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// A request's head.
+    Head = 0,
+    /// Nothing but the client's going away: a handler is at work.
+    Handling = 1,
+    /// More of a body.
+    Body = 2,
+}
+
+/// The phase as connection and handler share it.
+#[derive(Clone, Default)]
+pub struct SharedPhase(Arc<AtomicU8>);
+
+/// Set beside the phase when a request has been handed out, until the connection has noticed.
+const HANDED_OUT: u8 = 4;
+
+// Connection and handler are polled by the same task: loads and stores never race.
+impl SharedPhase {
+    /// Enters a phase.
+    pub fn set(&self, phase: Phase) {
+        let handed_out = self.0.load(Ordering::Relaxed) & HANDED_OUT;
+        self.0.store(phase as u8 | handed_out, Ordering::Relaxed);
+    }
+
+    /// A handler starts.
+    pub fn hand_out(&self) {
+        self.0
+            .store(Phase::Handling as u8 | HANDED_OUT, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Phase {
+        match self.0.load(Ordering::Relaxed) & !HANDED_OUT {
+            0 => Phase::Head,
+            1 => Phase::Handling,
+            _ => Phase::Body,
+        }
+    }
+
+    fn was_handed_out(&self) -> bool {
+        let value = self.0.load(Ordering::Relaxed);
+        self.0.store(value & !HANDED_OUT, Ordering::Relaxed);
+        value & HANDED_OUT != 0
+    }
+}
+
+/// The socket as hyper wants it.
+pub struct Conn {
+    stream: Stream,
+    phase: SharedPhase,
+    /// Bytes came that belong to a request not yet handed out.
+    begun: bool,
+    reading: Option<Pin<Box<Timer>>>,
+    writing: Option<Pin<Box<Timer>>>,
+}
+
+impl Conn {
+    /// Wraps a stream.
+    pub fn new(stream: Stream, phase: SharedPhase) -> Conn {
+        Conn {
+            stream,
+            phase,
+            begun: false,
+            reading: None,
+            writing: None,
+        }
+    }
+
+    /// Called when the socket has nothing: whether waiting has lasted too long.
+    fn wait_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limit = match self.phase.get() {
+            Phase::Head if self.begun => HEAD_TIMEOUT,
+            Phase::Body => BODY_TIMEOUT,
+            Phase::Head | Phase::Handling => {
+                self.reading = None;
+                return Poll::Pending;
+            }
+        };
+        wait(&mut self.reading, limit, cx)
+    }
+}
+
+fn wait(
+    timer: &mut Option<Pin<Box<Timer>>>,
+    limit: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let timer = timer.get_or_insert_with(|| Box::pin(Timer::after(limit)));
+    ready!(timer.as_mut().poll(cx));
+    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+}
+
+impl Read for Conn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.phase.was_handed_out() {
+            this.begun = false;
+            this.reading = None;
+        }
+        // SAFETY: only initialised bytes are written to the buffer, none is made uninitialised.
+        let room = unsafe { buf.as_mut() };
+        match this.stream.poll_recv(cx, room) {
+            Poll::Ready(Ok(n)) => {
+                match this.phase.get() {
+                    Phase::Body => this.reading = None,
+                    // A head's time counts from its first byte, so its timer stays.
+                    Phase::Head | Phase::Handling => this.begun = n > 0,
+                }
+                // SAFETY: `poll_recv` has initialised `n` bytes.
+                unsafe { buf.advance(n) };
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => this.wait_to_read(cx),
+        }
+    }
+}
+
+impl Write for Conn {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let sent = this.stream.poll_send(cx, bytes);
+        this.sent(sent, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let sent = this.stream.poll_send_vectored(cx, slices);
+        this.sent(sent, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream.poll_close(cx)
+    }
+}
+
+impl Conn {
+    /// Bounds the wait for a client that takes nothing.
+    fn sent(
+        &mut self,
+        sent: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if sent.is_pending() {
+            ready!(wait(&mut self.writing, WRITE_TIMEOUT, cx))?;
+            return Poll::Pending;
+        }
+        self.writing = None;
+        sent
+    }
+}

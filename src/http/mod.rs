@@ -1,0 +1,37 @@
+//! The HTTP API: one file per family of endpoints, one table of routes, one place for the conventions.
+//!
+//! A request goes `server` (connections) -> `service` (checks, routing) -> a family's handler, which
+//! reads options through `conventions`, calls the servers through the [`Delegate`], and gives back a
+//! [`Response`] that `service` dresses (indentation, gzip, shared headers).
+//! Knows nothing of SQLite and Raft, nor whether the agent is a server or a client.
+//!
+//! [`Delegate`]: crate::structs::rpc::Delegate
+
+mod body;
+mod conn;
+mod context;
+pub mod conventions;
+mod error;
+mod gzip;
+mod kv;
+mod path;
+mod query;
+mod request;
+mod response;
+mod routes;
+mod server;
+mod service;
+mod status;
+
+pub use context::{Ctx, Live, Network, Settings};
+pub use error::HttpError;
+pub use request::Request;
+pub use response::{Body, Response};
+pub use server::Server;
+
+use routes::Route;
+
+/// The tables of all families.
+fn tables() -> &'static [&'static [Route]] {
+    &[kv::ROUTES, status::ROUTES]
+}

@@ -1,0 +1,298 @@
+//! From a request on the wire to a handler and back: the checks and headers that all endpoints share.
+//!
+//! Holds true: the order of checks is Consul's; whatever a client sends it gets one answer.
+//! Source: `docs/reference/http-1.md` sections 1.1 to 1.3, 1.12; Go's `net/http` as a running Consul
+//! 1.8.7 shows it.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName,
+    HeaderValue, LOCATION, VARY,
+};
+use hyper::{HeaderMap, Method, StatusCode, Version};
+
+use super::body::{Never, OutBody, file_pieces};
+use super::conn::{Phase, SharedPhase};
+use super::context::Ctx;
+use super::conventions::set_meta;
+use super::error::HttpError;
+use super::query::Query;
+use super::request::{Request, RequestBody};
+use super::response::{Body, Response};
+use super::routes::{Found, Route, Router};
+use super::{gzip, path};
+use crate::net::Peer;
+use crate::structs::QueryMeta;
+use crate::wire::json;
+
+/// What of an unread body is read and forgotten to keep the connection, as Go does.
+const MAX_DRAIN: usize = 256 << 10;
+const TRANSLATE: HeaderName = HeaderName::from_static("x-consul-translate-addresses");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// Answers one connection's requests.
+pub struct Service {
+    /// What handlers share.
+    pub ctx: Arc<Ctx>,
+    /// The routes.
+    pub router: Arc<Router>,
+    /// Who asks.
+    pub peer: Peer,
+    /// What the connection waits for.
+    pub phase: SharedPhase,
+}
+
+type OutResponse = hyper::Response<OutBody>;
+
+impl Service {
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn answer(
+        self: Arc<Self>,
+        incoming: hyper::Request<Incoming>,
+    ) -> Result<OutResponse, Never> {
+        self.phase.hand_out();
+        let answer = self.route(incoming).await;
+        self.phase.set(Phase::Head);
+        Ok(answer)
+    }
+
+    async fn route(&self, incoming: hyper::Request<Incoming>) -> OutResponse {
+        if incoming.version() == Version::HTTP_11 && !incoming.headers().contains_key(HOST) {
+            return refused("400 Bad Request: missing required Host header");
+        }
+        let raw = incoming.uri().path();
+        if raw == "*" {
+            return bare(StatusCode::OK);
+        }
+        let Some(decoded) = path::decode(raw) else {
+            return refused("400 Bad Request");
+        };
+        if !self.ctx.settings.allow_unprintable && !path::is_printable(&decoded) {
+            return bare(StatusCode::BAD_REQUEST);
+        }
+        let clean = path::clean(&decoded);
+        match self.router.find(&clean) {
+            Found::Slash => redirect(&incoming, &format!("{clean}/")),
+            _ if clean != decoded => redirect(&incoming, &clean),
+            Found::Nothing if clean == "/" => index_page(),
+            Found::Nothing => bare(StatusCode::NOT_FOUND),
+            Found::Route(route) => {
+                let path = decoded.into_owned();
+                self.endpoint(route, path, incoming).await
+            }
+        }
+    }
+
+    async fn endpoint(
+        &self,
+        route: &Route,
+        path: String,
+        incoming: hyper::Request<Incoming>,
+    ) -> OutResponse {
+        let Some(query) = Query::parse(incoming.uri().query().unwrap_or_default()) else {
+            let mut answer = bare(StatusCode::INTERNAL_SERVER_ERROR);
+            self.shared_headers(answer.headers_mut());
+            return answer;
+        };
+        let (parts, body) = incoming.into_parts();
+        let finish = Finish {
+            pretty: self.ctx.settings.pretty || query.has("pretty"),
+            gzip: parts
+                .headers
+                .get_all(ACCEPT_ENCODING)
+                .iter()
+                .any(asks_for_gzip),
+        };
+        let mut request = Request {
+            method: parts.method,
+            matched: route.path.len().min(path.len()),
+            path,
+            query,
+            body: RequestBody::new(body, &parts.headers, self.phase.clone()),
+            headers: parts.headers,
+            peer: self.peer,
+        };
+        let result = match self.refuse(route, &request) {
+            Some(answer) => answer,
+            None => (route.handler)(&self.ctx, &mut request).await,
+        };
+        let drained = request.body.drain(MAX_DRAIN).await;
+        let (response, close) = match result {
+            Ok(response) => (response, false),
+            Err(e) => {
+                let close = e.close;
+                (error_response(e), close)
+            }
+        };
+        let mut answer = finish.apply(response);
+        if close || !drained {
+            answer.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        self.shared_headers(answer.headers_mut());
+        answer
+    }
+
+    /// The checks before the handler, in Consul's order.
+    fn refuse(&self, route: &Route, request: &Request) -> Option<Result<Response, HttpError>> {
+        let settings = &self.ctx.settings;
+        let forbidden = |text| Some(Err(HttpError::new(StatusCode::FORBIDDEN, text)));
+        if settings
+            .block_endpoints
+            .iter()
+            .any(|p| request.path.starts_with(p.as_str()))
+        {
+            return forbidden("Endpoint is blocked by agent configuration");
+        }
+        let allow = || HeaderValue::from_static(route.allow);
+        if request.method == Method::OPTIONS {
+            return Some(Ok(Response::empty().with(ALLOW, allow())));
+        }
+        if !route.allows(request.method.as_str()) {
+            let text = format!("method {} not allowed", request.method);
+            let answer = Response::text(text).with_status(StatusCode::METHOD_NOT_ALLOWED);
+            return Some(Ok(answer.with(ALLOW, allow())));
+        }
+        if request.method != Method::GET && !self.may_write(settings) {
+            return forbidden("Access is restricted");
+        }
+        None
+    }
+
+    fn may_write(&self, settings: &super::context::Settings) -> bool {
+        let networks = &settings.allow_write_http_from;
+        networks.is_empty()
+            || self
+                .peer
+                .ip()
+                .is_none_or(|ip| networks.iter().any(|n| n.contains(ip)))
+    }
+
+    fn shared_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        let settings = &self.ctx.settings;
+        if settings.translate_wan_addrs {
+            headers.insert(TRANSLATE, HeaderValue::from_static("true"));
+        }
+        for (name, value) in &settings.response_headers {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+fn asks_for_gzip(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(gzip::accepts)
+}
+
+/// How a handler's answer is dressed.
+struct Finish {
+    pretty: bool,
+    gzip: bool,
+}
+
+impl Finish {
+    fn apply(&self, response: Response) -> OutResponse {
+        let mut headers = response.headers;
+        let body = match response.body {
+            Body::Empty => OutBody::empty(),
+            Body::Json(text) => {
+                headers.entry(CONTENT_TYPE).or_insert(JSON);
+                let text = if self.pretty { indented(&text) } else { text };
+                self.whole(text, &mut headers)
+            }
+            Body::Bytes(bytes) => self.whole(bytes, &mut headers),
+            Body::File(file) => self.pieces(file_pieces(file), &mut headers),
+            Body::Pieces(pieces) => self.pieces(pieces, &mut headers),
+        };
+        let mut out = hyper::Response::new(body);
+        *out.status_mut() = response.status;
+        *out.headers_mut() = headers;
+        out
+    }
+
+    fn whole(&self, bytes: impl Into<hyper::body::Bytes>, headers: &mut HeaderMap) -> OutBody {
+        let bytes = bytes.into();
+        if !self.gzip || bytes.is_empty() {
+            return OutBody::whole(bytes);
+        }
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        OutBody::whole(gzip::encode(&bytes))
+    }
+
+    fn pieces(&self, pieces: super::response::Pieces, headers: &mut HeaderMap) -> OutBody {
+        if !self.gzip {
+            return OutBody::Pieces(pieces);
+        }
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        OutBody::Pieces(Box::pin(gzip::Encoded::new(pieces)))
+    }
+}
+
+fn indented(text: &[u8]) -> Vec<u8> {
+    let mut out = json::pretty(text);
+    out.push(b'\n');
+    out
+}
+
+fn error_response(e: HttpError) -> Response {
+    let mut answer = match e.text {
+        std::borrow::Cow::Borrowed(text) => Response::text(text),
+        std::borrow::Cow::Owned(text) => Response::text(text),
+    };
+    if matches!(&answer.body, Body::Bytes(b) if b.is_empty()) {
+        answer = Response::empty();
+    }
+    answer.status = e.status;
+    if e.meta {
+        set_meta(&mut answer.headers, &QueryMeta::default());
+    }
+    answer
+}
+
+/// An answer without anything, also without the headers that endpoints send.
+fn bare(status: StatusCode) -> OutResponse {
+    let mut out = hyper::Response::new(OutBody::empty());
+    *out.status_mut() = status;
+    out
+}
+
+/// A request that is not HTTP as it should be; the connection ends.
+fn refused(text: &'static str) -> OutResponse {
+    let mut out = hyper::Response::new(OutBody::whole(text));
+    *out.status_mut() = StatusCode::BAD_REQUEST;
+    out.headers_mut().insert(CONTENT_TYPE, TEXT);
+    out.headers_mut().insert(CONNECTION, CLOSE);
+    out
+}
+
+fn index_page() -> OutResponse {
+    let mut out = hyper::Response::new(OutBody::whole("Consul Agent"));
+    out.headers_mut().insert(CONTENT_TYPE, TEXT);
+    out
+}
+
+fn redirect(incoming: &hyper::Request<Incoming>, path: &str) -> OutResponse {
+    let mut location = path::escape(path);
+    if let Some(query) = incoming.uri().query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    let mut out = bare(StatusCode::MOVED_PERMANENTLY);
+    if *incoming.method() == Method::GET {
+        *out.body_mut() = OutBody::whole(path::redirect_body(&location));
+    }
+    if *incoming.method() == Method::GET || *incoming.method() == Method::HEAD {
+        out.headers_mut().insert(CONTENT_TYPE, HTML);
+    }
+    if let Ok(value) = HeaderValue::from_bytes(location.as_bytes()) {
+        out.headers_mut().insert(LOCATION, value);
+    }
+    out
+}
