@@ -5,9 +5,15 @@
 //! Leaves to others: HTTP (`http`), DNS (`dns`), RPC (`server`), limits per client (whoever accepts).
 //! Source: `docs/reference/config.md` (addresses, unix sockets, TLS), RFC 8446 by way of rustls.
 
+pub mod dial;
+pub mod h2;
+mod hpack;
+pub mod http_client;
 mod listener;
 mod stream;
 pub mod tls;
+pub mod tls_client;
+pub mod url;
 
 pub use listener::{Incoming, Listener, ListenerConfig, UnixSocket, group_id, user_id};
 pub use stream::{Peer, Stream};

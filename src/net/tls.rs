@@ -72,19 +72,23 @@ fn bad(path: &Path, text: &str) -> io::Error {
     )
 }
 
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_file_iter(path)
         .map_err(|e| bad(path, &e.to_string()))?
         .collect::<Result<_, _>>()
         .map_err(|e| bad(path, &e.to_string()))
 }
 
+/// The files of a directory of certificates.
+pub(super) fn directory(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).map_err(|e| bad(dir, &e.to_string()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
 fn authorities(files: &ServerFiles) -> io::Result<RootCertStore> {
     let mut paths: Vec<PathBuf> = files.ca_file.iter().cloned().collect();
     if let Some(dir) = &files.ca_path {
-        for entry in fs::read_dir(dir).map_err(|e| bad(dir, &e.to_string()))? {
-            paths.push(entry?.path());
-        }
+        paths.extend(directory(dir)?);
     }
     let mut roots = RootCertStore::empty();
     for path in &paths {

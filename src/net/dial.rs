@@ -1,0 +1,181 @@
+//! Outgoing TCP connections and UDP sockets, with the words Go has for what goes wrong.
+//!
+//! Holds true: nothing here bounds its waiting; whoever calls does.
+//! Source: Go's `net` package documentation; the literal outputs of `docs/reference/http-2.md` section 4.2.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+
+use smol::Async;
+
+use crate::structs::{Error, Result};
+
+/// Splits `host:port` and `[v6]:port`.
+///
+/// # Errors
+/// Go's words: `address 127.0.0.1: missing port in address`.
+pub fn split_host_port(address: &str) -> Result<(&str, &str)> {
+    let fault = |why: &str| Error::new(format!("address {address}: {why}"));
+    let Some(colon) = address.rfind(':') else {
+        return Err(fault("missing port in address"));
+    };
+    let (host, port) = (&address[..colon], &address[colon + 1..]);
+    if let Some(inner) = address.strip_prefix('[') {
+        let Some(end) = inner.find(']') else {
+            return Err(fault("missing ']' in address"));
+        };
+        if end + 2 == address.len() {
+            return Err(fault("missing port in address"));
+        }
+        if end + 2 != colon {
+            return Err(fault("too many colons in address"));
+        }
+        return Ok((&inner[..end], port));
+    }
+    if host.contains(':') {
+        return Err(fault("too many colons in address"));
+    }
+    Ok((host, port))
+}
+
+/// The socket addresses of `host:port`; an empty host is this machine.
+///
+/// # Errors
+/// Go's words, without the operation in front.
+pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
+    let (host, port) = split_host_port(address)?;
+    let number: u16 = match port.parse() {
+        Ok(n) => n,
+        Err(_) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+            return Err(Error::new(format!("address {port}: invalid port")));
+        }
+        Err(_) => return Err(Error::new(format!("lookup tcp/{port}: unknown port"))),
+    };
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, number)]);
+    }
+    let name = host.to_owned();
+    let found = smol::unblock(move || {
+        let addresses = (name.as_str(), number).to_socket_addrs();
+        addresses.map(Iterator::collect::<Vec<_>>)
+    })
+    .await;
+    match found {
+        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+        _ => Err(Error::new(format!("lookup {host}: no such host"))),
+    }
+}
+
+/// Connects to `host:port`, trying each address of the host in turn.
+///
+/// # Errors
+/// Go's words: `dial tcp 127.0.0.1:1: connect: connection refused`; of several addresses the first one's.
+pub async fn tcp(address: &str) -> Result<Async<TcpStream>> {
+    let addresses = resolve(address)
+        .await
+        .map_err(|e| Error::new(format!("dial tcp: {e}")))?;
+    let mut first = None;
+    for to in addresses {
+        match Async::<TcpStream>::connect(to).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => {
+                let text = format!("dial tcp {to}: connect: {}", errno_text(&e));
+                first.get_or_insert(text);
+            }
+        }
+    }
+    Err(Error::new(first.unwrap_or_default()))
+}
+
+/// A UDP socket that talks to `host:port` only.
+///
+/// # Errors
+/// Go's words.
+pub async fn udp(address: &str) -> Result<Async<UdpSocket>> {
+    let addresses = resolve(address)
+        .await
+        .map_err(|e| Error::new(format!("dial udp: {e}")))?;
+    let fault = |e: io::Error| Error::new(format!("dial udp {address}: {}", errno_text(&e)));
+    let Some(to) = addresses.first() else {
+        return Err(Error::new(format!("dial udp {address}: no such host")));
+    };
+    let any: SocketAddr = if to.is_ipv4() {
+        ([0, 0, 0, 0], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
+    let socket = Async::<UdpSocket>::bind(any).map_err(fault)?;
+    socket.get_ref().connect(to).map_err(fault)?;
+    Ok(socket)
+}
+
+/// What Go prints for a system error.
+pub fn errno_text(error: &io::Error) -> String {
+    let known = match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "connection refused",
+        Some(libc::ECONNRESET) => "connection reset by peer",
+        Some(libc::EHOSTUNREACH) => "no route to host",
+        Some(libc::ENETUNREACH) => "network is unreachable",
+        Some(libc::ETIMEDOUT) => "connection timed out",
+        Some(libc::EPIPE) => "broken pipe",
+        Some(libc::ENOENT) => "no such file or directory",
+        Some(libc::EACCES) => "permission denied",
+        Some(libc::EPERM) => "operation not permitted",
+        Some(libc::ENOEXEC) => "exec format error",
+        Some(libc::EISDIR) => "is a directory",
+        Some(libc::ENOTDIR) => "not a directory",
+        Some(libc::EADDRINUSE) => "address already in use",
+        Some(libc::EADDRNOTAVAIL) => "cannot assign requested address",
+        Some(libc::EINVAL) => "invalid argument",
+        Some(libc::ENOSPC) => "no space left on device",
+        Some(libc::EMFILE) => "too many open files",
+        Some(libc::E2BIG) => "argument list too long",
+        Some(libc::ENOMEM) => "cannot allocate memory",
+        Some(libc::EAGAIN) => "resource temporarily unavailable",
+        Some(_) => {
+            let text = error.to_string().to_lowercase();
+            let end = text.find(" (os error").unwrap_or(text.len());
+            return text[..end].to_owned();
+        }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF",
+        None => return error.to_string(),
+    };
+    known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_split_as_in_go() {
+        assert_eq!(split_host_port("a:1"), Ok(("a", "1")));
+        assert_eq!(split_host_port("[::1]:80"), Ok(("::1", "80")));
+        assert_eq!(split_host_port(":80"), Ok(("", "80")));
+        for (address, why) in [
+            ("127.0.0.1", "missing port in address"),
+            ("::1", "too many colons in address"),
+            ("[::1", "missing ']' in address"),
+            ("[::1]", "missing port in address"),
+            ("[::1]x:1", "too many colons in address"),
+        ] {
+            let text = format!("address {address}: {why}");
+            assert_eq!(split_host_port(address), Err(Error::new(text)));
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_reads_as_in_go() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let text = smol::block_on(tcp(&address)).unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!("dial tcp {address}: connect: connection refused")
+        );
+        let text = smol::block_on(tcp("127.0.0.1")).unwrap_err().to_string();
+        assert_eq!(text, "dial tcp: address 127.0.0.1: missing port in address");
+    }
+}

@@ -1,0 +1,208 @@
+//! One HTTP/1.1 exchange over a connection of its own, which is closed afterwards.
+//!
+//! Holds true: no more of the body than the caller's limit is kept in memory; nothing here bounds its
+//! waiting. Leaves to others: redirects, what the status means.
+//! Source: RFC 9112 by way of hyper; `docs/reference/http-2.md` section 4.2 for the request sent.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, HOST, HeaderMap, HeaderName,
+    HeaderValue,
+};
+use hyper::{Method, Request, Response, Uri};
+use rustls::ClientConfig;
+use smol::io::{AsyncRead, AsyncWrite};
+use smol_hyper::rt::FuturesIo;
+
+use super::url::Url;
+use super::{dial, tls_client};
+use crate::structs::{Error, Result};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The method, such as `GET`.
+    pub method: String,
+    /// Where.
+    pub url: Url,
+    /// Header lines; `Host` names the virtual host, others replace the defaults.
+    pub headers: Vec<(String, String)>,
+    /// Body, sent with any method.
+    pub body: Vec<u8>,
+    /// How much of the answer's body is kept, in bytes.
+    pub max_body: usize,
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Code and reason: `200 OK`.
+    pub status_line: String,
+    /// The `Location` header, if any.
+    pub location: Option<String>,
+    /// The first bytes of the body, unzipped.
+    pub body: Vec<u8>,
+    /// Why the body ended early, if it did.
+    pub body_error: Option<String>,
+}
+
+/// Asks over a fresh connection; TLS as `tls` says when the URL is `https`.
+///
+/// # Errors
+/// Go's words for what failed before an answer arrived.
+pub async fn exchange(ask: &Ask, tls: Option<&(Arc<ClientConfig>, String)>) -> Result<Answer> {
+    let request = request(ask)?;
+    let stream = dial::tcp(&ask.url.address()).await?;
+    match tls {
+        Some((config, name)) if ask.url.is_tls() => {
+            let name = if name.is_empty() { &ask.url.host } else { name };
+            let stream = tls_client::connect(config.clone(), name, stream).await?;
+            converse(stream, request, ask).await
+        }
+        _ if ask.url.is_tls() => Err(Error::new("tls: no configuration for https")),
+        _ => converse(stream, request, ask).await,
+    }
+}
+
+fn request(ask: &Ask) -> Result<Request<Full<Bytes>>> {
+    let method = Method::from_bytes(ask.method.as_bytes())
+        .map_err(|_| Error::new(format!("net/http: invalid method \"{}\"", ask.method)))?;
+    let uri: Uri = ask
+        .url
+        .target
+        .parse()
+        .map_err(|_| Error::new(format!("parse \"{}\": invalid URL", ask.url.target)))?;
+    let mut headers = HeaderMap::new();
+    let host = HeaderValue::from_str(&ask.url.authority())
+        .map_err(|_| Error::new("http: invalid Host header"))?;
+    headers.insert(HOST, host);
+    if let Some(user) = &ask.url.userinfo {
+        let user = data_encoding::BASE64.encode(user.as_bytes());
+        if let Ok(value) = HeaderValue::from_str(&format!("Basic {user}")) {
+            headers.insert(AUTHORIZATION, value);
+        }
+    }
+    let mut own: Vec<HeaderName> = Vec::new();
+    for (name, value) in &ask.headers {
+        let bad = || Error::new(format!("net/http: invalid header field name \"{name}\""));
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            Error::new(format!(
+                "net/http: invalid header field value {value:?} for key {name}"
+            ))
+        })?;
+        if own.contains(&key) {
+            headers.append(key, value);
+        } else {
+            headers.insert(key.clone(), value);
+            own.push(key);
+        }
+    }
+    if !own.contains(&ACCEPT_ENCODING) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if !own.contains(&CONNECTION) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let mut request = Request::new(Full::new(Bytes::from(ask.body.clone())));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+async fn converse<S>(stream: S, request: Request<Full<Bytes>>, ask: &Ask) -> Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .title_case_headers(true)
+        .handshake(FuturesIo::new(stream))
+        .await
+        .map_err(words)?;
+    let drive = async {
+        // What ends the connection also ends the exchange below, which has the better words for it.
+        let _ = connection.await;
+        std::future::pending().await
+    };
+    let work = async {
+        let response = sender.send_request(request).await.map_err(words)?;
+        Ok(read(response, ask).await)
+    };
+    smol::future::or(work, drive).await
+}
+
+async fn read(response: Response<Incoming>, ask: &Ask) -> Answer {
+    let reason = response
+        .extensions()
+        .get::<hyper::ext::ReasonPhrase>()
+        .map(|r| String::from_utf8_lossy(r.as_bytes()).into_owned());
+    let status = response.status();
+    let reason = reason.unwrap_or_else(|| status.canonical_reason().unwrap_or("").to_owned());
+    let text = |name| {
+        let value = response.headers().get(name)?;
+        value.to_str().ok().map(str::to_owned)
+    };
+    let asked_for_it = ask
+        .headers
+        .iter()
+        .all(|(name, _)| !name.eq_ignore_ascii_case("accept-encoding"));
+    let zipped =
+        asked_for_it && text(CONTENT_ENCODING).is_some_and(|e| e.eq_ignore_ascii_case("gzip"));
+    let mut answer = Answer {
+        status: status.as_u16(),
+        status_line: format!("{} {reason}", status.as_u16()),
+        location: text(hyper::header::LOCATION),
+        ..Answer::default()
+    };
+    let mut body = response.into_body();
+    while answer.body.len() < ask.max_body {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    let room = ask.max_body - answer.body.len();
+                    answer.body.extend_from_slice(&data[..data.len().min(room)]);
+                }
+            }
+            Some(Err(e)) => {
+                answer.body_error = Some(words(e).to_string());
+                break;
+            }
+            None => break,
+        }
+    }
+    if zipped {
+        let mut plain = Vec::new();
+        let mut reader = flate2::read::GzDecoder::new(answer.body.as_slice());
+        // The zipped text may have been cut at the limit: what could be unzipped counts.
+        let _ = reader
+            .by_ref()
+            .take(ask.max_body as u64)
+            .read_to_end(&mut plain);
+        answer.body = plain;
+    }
+    answer
+}
+
+/// hyper's errors in Go's words.
+fn words(error: hyper::Error) -> Error {
+    if error.is_incomplete_message() {
+        return Error::new("EOF");
+    }
+    if error.is_parse() {
+        return Error::new(
+            "net/http: HTTP/1.x transport connection broken: malformed HTTP response",
+        );
+    }
+    let source = std::error::Error::source(&error);
+    match source.and_then(|e| e.downcast_ref::<std::io::Error>()) {
+        Some(io) => Error::new(dial::errno_text(io)),
+        None => Error::new(error.to_string()),
+    }
+}

@@ -1,0 +1,214 @@
+//! TLS for outgoing connections: authorities from files or from the system, or no verification at all
+//! where a check says so.
+//!
+//! Holds true: a configuration is built once per set of options and shared while somebody uses it.
+//! Source: `docs/reference/config.md` (`ca_file`, `ca_path`, `enable_agent_tls_for_checks`); the
+//! documentation of rustls.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures_rustls::TlsConnector;
+use futures_rustls::client::TlsStream;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use smol::io::{AsyncRead, AsyncWrite};
+
+use super::tls::{certificates, directory};
+use crate::structs::{Error, Result};
+
+/// Where distributions keep the authorities of the system.
+const SYSTEM_BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What an outgoing TLS connection trusts and shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// PEM file with authorities; with neither this nor `ca_path` the system's are used.
+    pub ca_file: Option<PathBuf>,
+    /// Directory of such files.
+    pub ca_path: Option<PathBuf>,
+    /// PEM file with our certificate.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with its key.
+    pub key_file: Option<PathBuf>,
+    /// Accept any certificate.
+    pub skip_verify: bool,
+    /// Protocols offered by ALPN, best first.
+    pub alpn: Vec<&'static str>,
+}
+
+type Shared = Vec<(ClientTls, Weak<ClientConfig>)>;
+
+static SHARED: Mutex<Shared> = Mutex::new(Vec::new());
+
+/// The rustls configuration of these options.
+///
+/// # Errors
+/// When a file cannot be read or does not hold what it should.
+pub fn client_config(options: &ClientTls) -> io::Result<Arc<ClientConfig>> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.retain(|(_, config)| config.strong_count() > 0);
+    let known = shared.iter().find(|(o, _)| o == options);
+    if let Some(config) = known.and_then(|(_, config)| config.upgrade()) {
+        return Ok(config);
+    }
+    let config = Arc::new(build(options)?);
+    shared.push((options.clone(), Arc::downgrade(&config)));
+    Ok(config)
+}
+
+fn build(options: &ClientTls) -> io::Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let builder = if options.skip_verify {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+    } else {
+        builder.with_root_certificates(roots(options)?)
+    };
+    let mut config = match (&options.cert_file, &options.key_file) {
+        (Some(cert), Some(key)) => {
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|e| io::Error::other(format!("{}: {e}", key.display())))?;
+            builder
+                .with_client_auth_cert(certificates(cert)?, key)
+                .map_err(io::Error::other)?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = options.alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    Ok(config)
+}
+
+fn roots(options: &ClientTls) -> io::Result<RootCertStore> {
+    let mut files: Vec<PathBuf> = options.ca_file.iter().cloned().collect();
+    if let Some(dir) = &options.ca_path {
+        files.extend(directory(dir)?);
+    }
+    let mut store = RootCertStore::empty();
+    if files.is_empty() {
+        let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+        let system = SYSTEM_BUNDLES.iter().map(PathBuf::from);
+        let bundle = named.into_iter().chain(system).find(|p| p.is_file());
+        // One odd certificate must not cost the others their trust.
+        if let Some(Ok(certs)) = bundle.as_deref().map(|p: &Path| certificates(p)) {
+            store.add_parsable_certificates(certs);
+        }
+        return Ok(store);
+    }
+    for file in files {
+        store.add_parsable_certificates(certificates(&file)?);
+    }
+    Ok(store)
+}
+
+/// Shakes hands with `server_name` over `stream`.
+///
+/// # Errors
+/// Go's words for a certificate that is not trusted, else those of the handshake.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    config: Arc<ClientConfig>,
+    server_name: &str,
+    stream: S,
+) -> Result<TlsStream<S>> {
+    let name = ServerName::try_from(server_name.to_owned())
+        .map_err(|_| Error::new(format!("tls: invalid server name {server_name}")))?;
+    TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|e| Error::new(handshake_text(&e, server_name)))
+}
+
+fn handshake_text(error: &io::Error, server_name: &str) -> String {
+    let tls = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "x509: certificate signed by unknown authority".to_owned()
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => {
+                "x509: certificate has expired or is not yet valid".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("x509: certificate is not valid for {server_name}")
+            }
+            other => format!("x509: {other}"),
+        },
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "tls: first record does not look like a TLS handshake".to_owned()
+        }
+        Some(rustls::Error::AlertReceived(alert)) => format!("remote error: tls: {alert:?}"),
+        Some(other) => format!("tls: {other}"),
+        None => super::dial::errno_text(error),
+    }
+}
+
+/// Trusts whoever holds the key of the certificate shown.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

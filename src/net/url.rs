@@ -1,0 +1,216 @@
+//! The URLs that checks and watch handlers name: `http` and `https`, absolute, or relative to another.
+//!
+//! Leaves to others: what is asked of the URL.
+//! Source: RFC 3986 sections 3 and 5.2; Go's `net/url` for the words of errors.
+
+use crate::structs::go::quote;
+use crate::structs::{Error, Result};
+
+/// A URL in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// `user:password` as it stands in the URL, if any.
+    pub userinfo: Option<String>,
+    /// Host without brackets.
+    pub host: String,
+    /// Port as written, if any.
+    pub port: Option<u16>,
+    /// Path and query, beginning with `/`.
+    pub target: String,
+}
+
+impl Url {
+    /// Reads an absolute URL.
+    ///
+    /// # Errors
+    /// Go's words: `unsupported protocol scheme "ftp"`, `parse "x": missing protocol scheme`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let fault = |why: &str| Error::new(format!("parse {}: {why}", quote(text)));
+        if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
+            return Err(fault("net/url: invalid control character in URL"));
+        }
+        if text.starts_with(':') {
+            return Err(fault("missing protocol scheme"));
+        }
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let scheme = scheme.to_ascii_lowercase();
+        if scheme != "http" && scheme != "https" {
+            let text = format!("unsupported protocol scheme {}", quote(&scheme));
+            return Err(Error::new(text));
+        }
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        let (userinfo, host_port) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(user.to_owned()), host),
+            None => (None, authority),
+        };
+        let (host, port) = split_authority(host_port)
+            .ok_or_else(|| fault(&format!("invalid port in host {}", quote(host_port))))?;
+        if host.is_empty() {
+            return Err(Error::new("http: no Host in request URL"));
+        }
+        Ok(Self {
+            scheme,
+            userinfo,
+            host: host.to_owned(),
+            port,
+            target: target(tail),
+        })
+    }
+
+    /// The URL that a `Location` of this one means.
+    ///
+    /// # Errors
+    /// As [`Url::parse`].
+    pub fn join(&self, location: &str) -> Result<Self> {
+        let has_scheme = location
+            .split_once(':')
+            .is_some_and(|(s, _)| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric()));
+        if has_scheme {
+            return Self::parse(location);
+        }
+        if location.starts_with("//") {
+            return Self::parse(&format!("{}:{location}", self.scheme));
+        }
+        let mut to = self.clone();
+        let path = self.target.split('?').next().unwrap_or("/");
+        to.target = if location.starts_with('/') {
+            target(location)
+        } else if location.starts_with('?') {
+            target(&format!("{path}{location}"))
+        } else {
+            let folder = &path[..path.rfind('/').map_or(0, |at| at + 1)];
+            target(&format!("{folder}{location}"))
+        };
+        Ok(to)
+    }
+
+    /// Whether it is spoken over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.scheme == "https"
+    }
+
+    /// `host:port` to connect to.
+    pub fn address(&self) -> String {
+        let port = self.port.unwrap_or(if self.is_tls() { 443 } else { 80 });
+        if self.host.contains(':') {
+            format!("[{}]:{port}", self.host)
+        } else {
+            format!("{}:{port}", self.host)
+        }
+    }
+
+    /// The value of the `Host` header.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        match self.port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        }
+    }
+}
+
+fn split_authority(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(inner) => {
+            let (host, after) = inner.split_once(']')?;
+            let port = if after.is_empty() {
+                None
+            } else {
+                Some(after.strip_prefix(':')?)
+            };
+            (host, port)
+        }
+        None => match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    match port {
+        None | Some("") => Some((host, None)),
+        Some(digits) => Some((host, Some(digits.parse().ok()?))),
+    }
+}
+
+/// Path and query as they go into a request line: rooted, without dot segments and fragment.
+fn target(text: &str) -> String {
+    let text = text.split('#').next().unwrap_or_default();
+    let (path, query) = match text.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (text, None),
+    };
+    let mut out: Vec<&str> = Vec::new();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    for (n, segment) in segments.iter().enumerate() {
+        let last = n + 1 == segments.len();
+        match *segment {
+            "." | ".." => {
+                if *segment == ".." {
+                    out.pop();
+                }
+                if last {
+                    out.push("");
+                }
+            }
+            segment => out.push(segment),
+        }
+    }
+    let mut done = String::from("/");
+    done.push_str(&out.join("/"));
+    if let Some(query) = query {
+        done.push('?');
+        done.push_str(query);
+    }
+    done.replace(' ', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_come_apart() {
+        let url = Url::parse("http://u:p@web.example:8080/a/../b?x=1#f").unwrap();
+        assert_eq!(url.userinfo.as_deref(), Some("u:p"));
+        assert_eq!(url.address(), "web.example:8080");
+        assert_eq!(url.target, "/b?x=1");
+        let url = Url::parse("https://[::1]").unwrap();
+        assert_eq!(
+            (url.address(), url.target),
+            ("[::1]:443".to_owned(), "/".to_owned())
+        );
+        for (text, error) in [
+            ("ftp://x", "unsupported protocol scheme \"ftp\""),
+            ("x", "unsupported protocol scheme \"\""),
+            (":x", "parse \":x\": missing protocol scheme"),
+            ("http://", "http: no Host in request URL"),
+            (
+                "http://a:b/",
+                "parse \"http://a:b/\": invalid port in host \"a:b\"",
+            ),
+        ] {
+            assert_eq!(Url::parse(text), Err(Error::new(error)));
+        }
+    }
+
+    #[test]
+    fn locations_are_relative_to_where_they_came_from() {
+        let base = Url::parse("http://h:1/a/b?q").unwrap();
+        for (location, target) in [
+            ("c", "/a/c"),
+            ("/c", "/c"),
+            ("../c?d", "/c?d"),
+            ("?z", "/a/b?z"),
+            ("//other/x", "/x"),
+            ("http://other/y", "/y"),
+        ] {
+            assert_eq!(base.join(location).unwrap().target, target, "{location}");
+        }
+    }
+}
