@@ -4,17 +4,19 @@
 //! checked; unknown keys are skipped, or refused in strict JSON; JSON's errors are Go's, with the
 //! path of fields that Go names. A structure that has a decoder of its own in Consul is marked by its
 //! serde name: `""` (as strict as the request around it) or `"?"` (lenient); to Go's errors it is opaque.
-//! Leaves to others: which entry is which field (`fields`), the text of errors (`error`).
+//! Leaves to others: lists, maps and structures (`access`), the text of errors (`error`).
 //! Source: Go's `encoding/json` documentation; `docs/reference/rpc.md` section 5, `gossip.md` section 1.
 
 use std::any::type_name;
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
+use serde::de::Visitor;
 use serde::de::value::{BorrowedStrDeserializer, StringDeserializer, U32Deserializer};
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::fields::{self, Entries, Source, go_type, plan};
+use super::access::{Entry, List};
+use super::config::Notes;
+use super::fields::{Entries, go_type};
 use super::{Error, Value, base64};
 
 /// Where a value comes from: the formats differ in their rules.
@@ -24,21 +26,23 @@ pub enum Origin {
     Msgpack,
     /// Names in any case, base64 for bytes, all numbers alike.
     Json,
-    /// As JSON, but a single thing may stand for a list of one and the other way round.
+    /// Names in any case; a list of one may stand for its element (HCL blocks are lists).
     Config,
 }
 
 /// What is the same throughout one decoding.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
+pub(super) struct Rules<'p> {
     pub origin: Origin,
     /// Unknown fields are errors.
     pub strict: bool,
     /// The Go name of the whole, `structs.PreparedQuery`.
     pub root: &'static str,
+    /// Where configuration's unknown keys are noted.
+    pub notes: Option<&'p RefCell<Notes>>,
 }
 
-impl Rules {
+impl Rules<'_> {
     /// The Go package that types are said to come from.
     fn package(&self) -> &'static str {
         self.root.split_once('.').map_or("structs", |(p, _)| p)
@@ -48,34 +52,34 @@ impl Rules {
 /// Reads one value. A few words in size, and copied freely.
 #[derive(Clone, Copy)]
 pub struct Deserializer<'p, 'de> {
-    value: &'de Value<'de>,
-    rules: Rules,
+    pub(super) value: &'de Value<'de>,
+    pub(super) rules: Rules<'p>,
     /// Unknown fields are errors here: some structures are lenient inside strict ones.
-    strict: bool,
+    pub(super) strict: bool,
     /// How many lists and maps are around this value.
-    depth: usize,
+    pub(super) depth: usize,
     /// This is a map's key: numbers stand as text.
-    key: bool,
+    pub(super) key: bool,
     /// This is an embedded structure.
-    embedded: Option<Embedded<'p>>,
+    pub(super) embedded: Option<Embedded<'p>>,
 }
 
 /// What an embedded structure shares with the one around it.
 #[derive(Clone, Copy)]
-struct Embedded<'p> {
+pub(super) struct Embedded<'p> {
     /// The name that Go's errors know its fields by.
-    name: &'static str,
+    pub name: &'static str,
     /// The entries that found a field.
-    taken: &'p [Cell<bool>],
+    pub taken: &'p [Cell<bool>],
 }
 
 /// Deepest nesting that a structure is read from. What is skipped may be deeper.
-pub const MAX_DEPTH: usize = 256;
+pub const MAX_DEPTH: usize = 128;
 
 const NO_ENTRIES: Entries<'static> = &[];
 
 impl<'p, 'de> Deserializer<'p, 'de> {
-    pub(super) fn new(value: &'de Value<'de>, rules: Rules) -> Self {
+    pub(super) fn new(value: &'de Value<'de>, rules: Rules<'p>) -> Self {
         Self {
             value,
             rules,
@@ -87,7 +91,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     }
 
     /// For a value inside this one.
-    fn child(&self, value: &'de Value<'de>) -> Deserializer<'static, 'de> {
+    pub(super) fn child(&self, value: &'de Value<'de>) -> Deserializer<'p, 'de> {
         Deserializer {
             value,
             rules: self.rules,
@@ -137,10 +141,11 @@ impl<'p, 'de> Deserializer<'p, 'de> {
         }))
     }
 
-    /// A list of one thing, where the thing itself is wanted (HCL blocks are lists).
+    /// The element of a list of one, where a single thing is wanted.
     fn single(&self) -> &'de Value<'de> {
         match self.value {
             Value::Array(items) if self.rules.origin == Origin::Config => match &items[..] {
+                [] => &Value::Nil,
                 [one] => one,
                 _ => self.value,
             },
@@ -149,7 +154,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     }
 
     fn boolean(&self, rust: &str) -> Result<bool, Error> {
-        match self.value {
+        match self.single() {
             Value::Nil => Ok(false),
             Value::Bool(v) => Ok(*v),
             _ => Err(self.mismatch(rust, false)),
@@ -158,10 +163,11 @@ impl<'p, 'de> Deserializer<'p, 'de> {
 
     /// An integer; the caller checks that it fits.
     fn integer(&self, rust: &str) -> Result<i128, Error> {
-        match self.value {
+        match self.single() {
             Value::Nil => Ok(0),
             Value::Int(v) => Ok(i128::from(*v)),
             Value::Uint(v) => Ok(i128::from(*v)),
+            Value::F64(v) if self.rules.origin == Origin::Config => Ok(*v as i128),
             Value::F32(_) | Value::F64(_) => Err(self.mismatch(rust, true)),
             Value::Str(text) if self.key => std::str::from_utf8(text)
                 .ok()
@@ -188,7 +194,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     }
 
     fn float(&self, rust: &str) -> Result<f64, Error> {
-        match self.value {
+        match self.single() {
             Value::Nil => Ok(0.0),
             Value::Int(v) => Ok(*v as f64),
             Value::Uint(v) => Ok(*v as f64),
@@ -199,7 +205,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     }
 
     fn text(&self, rust: &str) -> Result<Cow<'de, str>, Error> {
-        match self.value {
+        match self.single() {
             Value::Nil => Ok(Cow::Borrowed("")),
             Value::Str(text) => Ok(String::from_utf8_lossy(text)),
             _ => Err(self.mismatch(rust, false)),
@@ -225,9 +231,6 @@ impl<'p, 'de> Deserializer<'p, 'de> {
         match self.value {
             Value::Nil => Ok(&[]),
             Value::Array(items) => Ok(items),
-            Value::Map(_) if self.rules.origin == Origin::Config => {
-                Ok(std::slice::from_ref(self.value))
-            }
             _ => Err(self.mismatch(rust, false)),
         }
     }
@@ -241,56 +244,13 @@ impl<'p, 'de> Deserializer<'p, 'de> {
         }
     }
 
-    fn entries(&self, rust: &str) -> Result<Entries<'de>, Error> {
+    pub(super) fn entries(&self, rust: &str) -> Result<Entries<'de>, Error> {
         self.not_too_deep()?;
         match self.single() {
             Value::Nil => Ok(NO_ENTRIES),
             Value::Map(entries) => Ok(entries),
             _ => Err(self.mismatch(rust, false)),
         }
-    }
-
-    /// Everything about reading a structure that does not depend on its type.
-    fn structure(
-        mut self,
-        rust: &str,
-        name: &'static str,
-        fields: &'static [&'static str],
-    ) -> Result<Structure<'p, 'de>, Error> {
-        let opaque = name.is_empty() || name == "?";
-        if opaque {
-            self.strict = self.rules.strict && name.is_empty();
-        }
-        let entries = self.entries(rust)?;
-        let strict = self.strict && self.rules.origin != Origin::Msgpack;
-        // Flags are needed where structures share a map; without any, the plan alone knows it all.
-        let own = self.embedded.is_none() && fields.iter().any(|name| fields::is_embedded(name));
-        let taken: Vec<Cell<bool>> = if own {
-            vec![Cell::new(false); entries.len()]
-        } else {
-            Vec::new()
-        };
-        let flags = self.embedded.map(|e| e.taken);
-        let flags = if own { Some(&taken[..]) } else { flags };
-        let steps = plan(fields, entries, self.rules.origin, strict, flags)?;
-        Ok(Structure {
-            name: match self.embedded {
-                Some(outer) => outer.name,
-                None if opaque => "",
-                None => name,
-            },
-            opaque,
-            strict: strict && own,
-            child: Deserializer {
-                strict: self.strict,
-                ..self.child(self.value)
-            },
-            entries,
-            steps: steps.into_iter(),
-            next: None,
-            taken,
-            outer: self.embedded,
-        })
     }
 }
 
@@ -408,7 +368,7 @@ impl<'de> serde::Deserializer<'de> for Deserializer<'_, 'de> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let items = self.list(type_name::<V::Value>())?.iter();
+        let items = self.list(type_name::<V::Value>())?.iter().enumerate();
         visitor.visit_seq(List {
             parent: self,
             items,
@@ -476,123 +436,5 @@ impl<'de> serde::Deserializer<'de> for Deserializer<'_, 'de> {
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_unit()
-    }
-}
-
-/// The elements of a list.
-struct List<'p, 'de> {
-    parent: Deserializer<'p, 'de>,
-    items: std::slice::Iter<'de, Value<'de>>,
-}
-
-impl<'de> SeqAccess<'de> for List<'_, 'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
-        let Some(item) = self.items.next() else {
-            return Ok(None);
-        };
-        seed.deserialize(self.parent.child(item)).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
-    }
-}
-
-/// The entries of a map.
-struct Entry<'p, 'de> {
-    parent: Deserializer<'p, 'de>,
-    entries: std::slice::Iter<'de, (Value<'de>, Value<'de>)>,
-    value: Option<&'de Value<'de>>,
-}
-
-impl<'de> MapAccess<'de> for Entry<'_, 'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        let Some((key, value)) = self.entries.next() else {
-            return Ok(None);
-        };
-        self.value = Some(value);
-        let mut child = self.parent.child(key);
-        child.key = true;
-        seed.deserialize(child).map(Some)
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        let value = self.value.take().unwrap_or(&Value::Nil);
-        seed.deserialize(self.parent.child(value))
-    }
-}
-
-/// The fields of a structure.
-struct Structure<'p, 'de> {
-    /// Go's name; empty when Go's errors do not know one.
-    name: &'static str,
-    /// It has a decoder of its own in Consul.
-    opaque: bool,
-    /// An entry that neither it nor its embedded structures took is an error.
-    strict: bool,
-    /// The template of its fields' deserializers, which points at the whole map.
-    child: Deserializer<'static, 'de>,
-    entries: Entries<'de>,
-    steps: std::vec::IntoIter<(&'static str, Source)>,
-    next: Option<(&'static str, Source)>,
-    /// The entries that found a field, when this is the outermost of structures that share a map.
-    taken: Vec<Cell<bool>>,
-    outer: Option<Embedded<'p>>,
-}
-
-impl Structure<'_, '_> {
-    fn nothing_left(&self) -> Result<(), Error> {
-        let left = self.taken.iter().position(|t| self.strict && !t.get());
-        match left.and_then(|at| self.entries.get(at)) {
-            Some((key, _)) => Err(fields::unknown(key)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<'de> MapAccess<'de> for Structure<'_, 'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        self.next = self.steps.next();
-        let Some((field, _)) = self.next else {
-            return Ok(None);
-        };
-        seed.deserialize(BorrowedStrDeserializer::<Error>::new(field))
-            .map(Some)
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        match self.next.take() {
-            Some((field, Source::Entry(at))) => {
-                let mut child = self.child;
-                child.value = self.entries.get(at).map_or(&Value::Nil, |(_, v)| v);
-                seed.deserialize(child)
-                    .map_err(|e| e.in_field(self.name, field))
-            }
-            _ => {
-                let shared = self.outer.unwrap_or(Embedded {
-                    name: self.name,
-                    taken: &self.taken,
-                });
-                seed.deserialize(Deserializer {
-                    embedded: Some(shared),
-                    ..self.child
-                })
-            }
-        }
     }
 }

@@ -5,9 +5,10 @@
 //! A field named `""`, or with a name that begins with `+` where a structure embeds more than one, is
 //! an embedded structure: it takes its fields out of the same map, those that its parent left.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
-use super::decode::Origin;
+use super::config::Notes;
+use super::decode::{Origin, Rules};
 use super::{Error, Value};
 
 /// One map's entries.
@@ -35,7 +36,7 @@ pub(super) fn is_embedded(name: &str) -> bool {
 pub(super) fn plan(
     fields: &'static [&'static str],
     entries: Entries<'_>,
-    origin: Origin,
+    rules: Rules<'_>,
     strict: bool,
     taken: Option<&[Cell<bool>]>,
 ) -> Result<Vec<(&'static str, Source)>, Error> {
@@ -45,9 +46,9 @@ pub(super) fn plan(
         if flag.is_some_and(Cell::get) {
             continue;
         }
-        let Some(field) = find(fields, key.as_bytes().unwrap_or_default(), origin) else {
-            if strict && taken.is_none() {
-                return Err(unknown(key));
+        let Some(field) = find(fields, key.as_bytes().unwrap_or_default(), rules.origin) else {
+            if taken.is_none() {
+                unknown(key, strict, rules.notes)?;
             }
             continue;
         };
@@ -63,10 +64,19 @@ pub(super) fn plan(
     Ok(steps)
 }
 
-/// The error for a key that no field has.
-pub(super) fn unknown(key: &Value<'_>) -> Error {
-    let name = key.as_bytes().unwrap_or_default();
-    Error::UnknownField(String::from_utf8_lossy(name).into_owned())
+/// A key that no field has: an error when `strict`, noted where notes are taken, else nothing.
+pub(super) fn unknown(
+    key: &Value<'_>,
+    strict: bool,
+    notes: Option<&RefCell<Notes>>,
+) -> Result<(), Error> {
+    let name = || String::from_utf8_lossy(key.as_bytes().unwrap_or_default()).into_owned();
+    match notes {
+        Some(notes) => notes.borrow_mut().unknown(&name()),
+        None if strict => return Err(Error::UnknownField(name())),
+        None => {}
+    }
+    Ok(())
 }
 
 /// The field that a key means.

@@ -5,7 +5,10 @@
 //! overflow the stack or allocate more than a small multiple of the input.
 //! Leaves to others: what the structures are (`structs`), message headers and framing (`gossip`, `net`).
 
+mod access;
 pub mod base64;
+mod compound;
+pub mod config;
 pub mod decode;
 pub mod encode;
 pub mod error;
