@@ -212,7 +212,7 @@ pub trait Delegate: Send + Sync {
     fn leave(&self) -> BoxFuture<'_, Result<()>>;
 
     /// The figures of `consul info` that the delegate knows: `consul`, `raft`, `serf_lan`, `serf_wan`.
-    fn stats(&self) -> Stats;
+    fn stats(&self) -> BoxFuture<'_, Stats>;
 }
 
 /// Calls a method of the table with its own types.
