@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::agent::event::Buffer;
 use crate::structs::go::GoDuration;
 use crate::structs::rpc::Delegate;
 
@@ -14,6 +15,8 @@ use crate::structs::rpc::Delegate;
 pub struct Ctx {
     /// The way to the servers.
     pub delegate: Arc<dyn Delegate>,
+    /// The user events that this agent has seen.
+    pub events: Arc<Buffer>,
     /// Settings from the configuration.
     pub settings: Settings,
     /// Settings that a reload may change.
@@ -85,9 +88,15 @@ impl Default for Settings {
 
 impl Ctx {
     /// A context.
-    pub fn new(delegate: Arc<dyn Delegate>, settings: Settings, live: Live) -> Ctx {
+    pub fn new(
+        delegate: Arc<dyn Delegate>,
+        events: Arc<Buffer>,
+        settings: Settings,
+        live: Live,
+    ) -> Ctx {
         Ctx {
             delegate,
+            events,
             settings,
             live: RwLock::new(live),
         }

@@ -73,7 +73,7 @@ impl Request {
             cache_control(value, &mut options)?;
         }
         if !self.query.is_empty() {
-            self.wait(&mut options)?;
+            (options.min_query_index, options.max_query_time) = self.wait_options()?;
         }
         if options.min_query_index > 0 {
             self.headers = HeaderMap::new();
@@ -108,18 +108,22 @@ impl Request {
         Ok(())
     }
 
-    fn wait(&self, options: &mut QueryOptions) -> Result<(), HttpError> {
-        let wait = self.query.value("wait");
-        if !wait.is_empty() {
-            options.max_query_time =
-                GoDuration::parse(wait).map_err(|_| HttpError::bad_request("Invalid wait time"))?;
-        }
-        let index = self.query.value("index");
-        if !index.is_empty() {
-            options.min_query_index =
-                parse_uint(index).ok_or_else(|| HttpError::bad_request("Invalid index"))?;
-        }
-        Ok(())
+    /// `index` and `wait` alone, 0 when they are not given.
+    ///
+    /// # Errors
+    /// 400 with Consul's text.
+    pub fn wait_options(&self) -> Result<(u64, GoDuration), HttpError> {
+        let wait = match self.query.value("wait") {
+            "" => GoDuration::default(),
+            wait => {
+                GoDuration::parse(wait).map_err(|_| HttpError::bad_request("Invalid wait time"))?
+            }
+        };
+        let index = match self.query.value("index") {
+            "" => 0,
+            index => parse_uint(index).ok_or_else(|| HttpError::bad_request("Invalid index"))?,
+        };
+        Ok((index, wait))
     }
 
     /// The request's token: parameter, header, bearer, else the agent's default.
@@ -134,6 +138,19 @@ impl Request {
             return token.to_owned();
         }
         ctx.live(|live| live.default_token.clone())
+    }
+
+    /// Refuses namespaces, which the community edition does not have.
+    ///
+    /// # Errors
+    /// 400 with Consul's text.
+    pub fn no_namespace(&self) -> Result<(), HttpError> {
+        if self.query.value("ns").is_empty() {
+            return Ok(());
+        }
+        Err(HttpError::bad_request(
+            "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature",
+        ))
     }
 
     /// Whose distance results are sorted by (`?near`).

@@ -14,25 +14,27 @@ use super::response::Response;
 use super::routes::{Route, routes};
 use crate::structs::go::Bytes;
 use crate::structs::rpc::method;
-use crate::structs::{DirEntry, KVSRequest, KeyListRequest, KeyRequest, kv_op};
+use crate::structs::{DirEntry, KVSRequest, KeyListRequest, KeyRequest, QueryOptions, kv_op};
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/kv/" [GET PUT DELETE] endpoint;
 };
 
 async fn endpoint(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    // Writes too: a bad parameter is refused even where it would mean nothing.
+    let options = req.query_options(ctx)?;
     match req.method {
-        Method::PUT => put(ctx, req).await,
-        Method::DELETE => delete(ctx, req).await,
-        _ => get(ctx, req).await,
+        Method::PUT => put(ctx, req, options.token).await,
+        Method::DELETE => delete(ctx, req, options.token).await,
+        _ => get(ctx, req, options).await,
     }
 }
 
-async fn get(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
-    let options = req.query_options(ctx)?;
+async fn get(ctx: &Ctx, req: &mut Request, options: QueryOptions) -> Result<Response, HttpError> {
     let datacenter = req.datacenter(ctx);
     let key = req.rest().to_owned();
     if req.query.has("keys") {
+        req.no_namespace()?;
         let seperator = match req.query.value("separator") {
             "" => req.query.value("seperator"),
             separator => separator,
@@ -49,6 +51,7 @@ async fn get(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     if key.is_empty() && !recurse {
         return Err(HttpError::bad_request("Missing key name"));
     }
+    req.no_namespace()?;
     let raw = req.query.has("raw") && !recurse;
     let args = KeyRequest {
         datacenter,
@@ -91,8 +94,9 @@ fn raw_value(entry: DirEntry) -> Response {
         .with(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"))
 }
 
-async fn put(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+async fn put(ctx: &Ctx, req: &mut Request, token: String) -> Result<Response, HttpError> {
     let key = req.rest_or("Missing key name")?;
+    req.no_namespace()?;
     conflicting(req, &["cas", "acquire", "release"])?;
     let mut args = KVSRequest {
         datacenter: req.datacenter(ctx),
@@ -101,7 +105,7 @@ async fn put(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
             key,
             ..DirEntry::default()
         },
-        token: req.token(ctx),
+        token,
     };
     if let Some(flags) = req.query.get("flags") {
         args.dir_ent.flags = go_parse_uint(flags).map_err(HttpError::internal)?;
@@ -129,7 +133,8 @@ async fn put(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     Ok(boolean(plain || done))
 }
 
-async fn delete(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+async fn delete(ctx: &Ctx, req: &mut Request, token: String) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     conflicting(req, &["recurse", "cas"])?;
     let mut args = KVSRequest {
         datacenter: req.datacenter(ctx),
@@ -138,7 +143,7 @@ async fn delete(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
             key: req.rest().to_owned(),
             ..DirEntry::default()
         },
-        token: req.token(ctx),
+        token,
     };
     if req.query.has("recurse") {
         args.op = kv_op::DELETE_TREE.to_owned();

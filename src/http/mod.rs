@@ -11,7 +11,9 @@ mod body;
 mod conn;
 mod context;
 pub mod conventions;
+mod coordinate;
 mod error;
+mod event;
 mod gzip;
 mod kv;
 mod path;
@@ -21,6 +23,7 @@ mod response;
 mod routes;
 mod server;
 mod service;
+mod session;
 mod status;
 
 pub use context::{Ctx, Live, Network, Settings};
@@ -33,5 +36,11 @@ use routes::Route;
 
 /// The tables of all families.
 fn tables() -> &'static [&'static [Route]] {
-    &[kv::ROUTES, status::ROUTES]
+    &[
+        coordinate::ROUTES,
+        event::ROUTES,
+        kv::ROUTES,
+        session::ROUTES,
+        status::ROUTES,
+    ]
 }

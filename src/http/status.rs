@@ -17,18 +17,20 @@ pub(super) const ROUTES: &[Route] = routes! {
 };
 
 async fn leader(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
-    let args = args(ctx, req);
+    let args = args(ctx, req)?;
     Response::json(&write::<method::StatusLeader>(ctx, args).await?)
 }
 
 async fn peers(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
-    let args = args(ctx, req);
+    let args = args(ctx, req)?;
     Response::json(&write::<method::StatusPeers>(ctx, args).await?)
 }
 
-fn args(ctx: &Ctx, req: &Request) -> DCSpecificRequest {
-    DCSpecificRequest {
+fn args(ctx: &Ctx, req: &mut Request) -> Result<DCSpecificRequest, HttpError> {
+    let options = req.query_options(ctx)?;
+    Ok(DCSpecificRequest {
         datacenter: req.datacenter(ctx),
+        options,
         ..DCSpecificRequest::default()
-    }
+    })
 }

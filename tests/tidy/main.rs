@@ -29,17 +29,37 @@ const RANKS: &[(&str, u32)] = &[
 ];
 
 /// Rooms that a room of higher rank must not know all the same.
-const FORBIDDEN: &[(&str, &str)] =
-    &[("http", "store"), ("http", "raft"), ("dns", "store"), ("dns", "raft"), ("agent", "store")];
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("http", "store"),
+    ("http", "raft"),
+    ("dns", "store"),
+    ("dns", "raft"),
+    ("agent", "store"),
+];
 
 /// What a room must not contain, as text of its code.
 const IMPURE: &[(&[&str], &[&str])] = &[
     (
         &["structs", "wire", "filter", "raft"],
-        &["smol::", "rusqlite", "Instant::now", "SystemTime::now", "std::net::Tcp", "std::fs::read"],
+        &[
+            "smol::",
+            "rusqlite",
+            "Instant::now",
+            "SystemTime::now",
+            "std::net::Tcp",
+            "std::fs::read",
+        ],
     ),
-    (&["store"], &["smol::", "hyper", "Instant::now", "SystemTime::now"]),
-    (&["http", "dns", "server", "agent", "net", "drive", "cli", "config"], &["rusqlite"]),
+    (
+        &["store"],
+        &["smol::", "hyper", "Instant::now", "SystemTime::now"],
+    ),
+    (
+        &[
+            "http", "dns", "server", "agent", "net", "drive", "cli", "config",
+        ],
+        &["rusqlite"],
+    ),
 ];
 
 struct Source {
@@ -66,14 +86,24 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    assert!(found.len() > 50, "the sources were not found: {}", found.len());
+    assert!(
+        found.len() > 50,
+        "the sources were not found: {}",
+        found.len()
+    );
     found
 }
 
 /// The code without comments and without its unit tests.
 fn code(text: &str) -> String {
-    let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
-    body.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    let body = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text);
+    body.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The rooms that a file names in its paths.
@@ -103,18 +133,28 @@ fn arrows_point_left() {
             continue;
         }
         let Some(own) = ranks.get(source.room.as_str()) else {
-            wrong.push(format!("{}: room {} has no rank", source.path.display(), source.room));
+            wrong.push(format!(
+                "{}: room {} has no rank",
+                source.path.display(),
+                source.room
+            ));
             continue;
         };
         for room in known_rooms(&source.text) {
-            let Some(rank) = ranks.get(room.as_str()) else { continue };
+            let Some(rank) = ranks.get(room.as_str()) else {
+                continue;
+            };
             let forbidden = FORBIDDEN.contains(&(source.room.as_str(), room.as_str()));
             if room != source.room && (rank >= own || forbidden) {
                 wrong.push(format!("{} knows {room}", source.path.display()));
             }
         }
     }
-    assert!(wrong.is_empty(), "arrows that point right:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "arrows that point right:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -151,17 +191,30 @@ fn files_are_short_and_say_what_they_are() {
     lengths.sort_unstable();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let median = lengths[lengths.len() / 2];
-    assert!(median <= MEDIAN_LINES, "half of the files have more than {median} lines");
+    assert!(
+        median <= MEDIAN_LINES,
+        "half of the files have more than {median} lines"
+    );
 }
 
 #[test]
 fn nothing_is_left_undone() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), "todo!(", "unimplemented!("];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        "todo!(",
+        "unimplemented!(",
+    ];
     let mut wrong = Vec::new();
     for source in sources() {
         for (at, line) in source.text.lines().enumerate() {
             if marks.iter().any(|mark| line.contains(mark)) {
-                wrong.push(format!("{}:{}: {}", source.path.display(), at + 1, line.trim()));
+                wrong.push(format!(
+                    "{}:{}: {}",
+                    source.path.display(),
+                    at + 1,
+                    line.trim()
+                ));
             }
         }
     }
@@ -176,6 +229,7 @@ fn the_binary_is_thin() {
 
 #[test]
 fn a_wrong_arrow_would_be_seen() {
-    let text = "use crate::http::Server;\nuse crate::{agent::Agent, dns};\n// crate::cli is a comment\n";
+    let text =
+        "use crate::http::Server;\nuse crate::{agent::Agent, dns};\n// crate::cli is a comment\n";
     assert_eq!(known_rooms(text), ["http", "agent", "dns"]);
 }
