@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod gzip;
 mod kv;
+mod operator;
 mod path;
 mod query;
 mod request;
@@ -24,7 +25,10 @@ mod routes;
 mod server;
 mod service;
 mod session;
+mod snapshot;
 mod status;
+mod txn;
+mod txn_body;
 
 pub use context::{Ctx, Live, Network, Settings};
 pub use error::HttpError;
@@ -40,7 +44,10 @@ fn tables() -> &'static [&'static [Route]] {
         coordinate::ROUTES,
         event::ROUTES,
         kv::ROUTES,
+        operator::ROUTES,
         session::ROUTES,
+        snapshot::ROUTES,
         status::ROUTES,
+        txn::ROUTES,
     ]
 }

@@ -1,0 +1,349 @@
+//! `/v1/operator/*`: Raft peers, autopilot, the gossip keyring.
+//!
+//! Source: `docs/reference/http-1.md` section 10; texts as a running Consul 1.8.7 answers them.
+
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::context::Ctx;
+use super::conventions::{go_parse_uint, write};
+use super::error::HttpError;
+use super::request::{MAX_JSON_BODY, Request};
+use super::response::Response;
+use super::routes::{Route, routes};
+use crate::structs::go::{GoDuration, GoTime, List, duration_string, quote};
+use crate::structs::rpc::method;
+use crate::structs::{
+    AutopilotConfig, AutopilotSetConfigRequest, DCSpecificRequest, MemberStatus,
+    OperatorHealthReply, RaftRemovePeerRequest, ServerHealth,
+};
+use crate::wire::json;
+
+pub(super) const ROUTES: &[Route] = routes! {
+    "/v1/operator/raft/configuration" [GET] raft_configuration;
+    "/v1/operator/raft/peer" [DELETE] raft_peer;
+    "/v1/operator/autopilot/configuration" [GET PUT] autopilot_configuration;
+    "/v1/operator/autopilot/health" [GET] autopilot_health;
+    "/v1/operator/keyring" [GET POST PUT DELETE] keyring;
+};
+
+/// A 400 of this family, which carries a prefix of its own.
+fn bad_request(text: impl std::fmt::Display) -> HttpError {
+    HttpError::bad_request(format!("Bad request: {text}"))
+}
+
+fn dc_request(ctx: &Ctx, req: &mut Request) -> Result<DCSpecificRequest, HttpError> {
+    let options = req.query_options(ctx)?;
+    Ok(DCSpecificRequest {
+        datacenter: req.datacenter(ctx),
+        options,
+        ..DCSpecificRequest::default()
+    })
+}
+
+async fn raft_configuration(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    let args = dc_request(ctx, req)?;
+    Response::json(&write::<method::RaftGetConfiguration>(ctx, args).await?)
+}
+
+async fn raft_peer(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    let (id, address) = (req.query.get("id"), req.query.get("address"));
+    let args = RaftRemovePeerRequest {
+        datacenter: req.datacenter(ctx),
+        id: id.unwrap_or_default().to_owned(),
+        address: address.unwrap_or_default().to_owned(),
+        token: req.token(ctx),
+    };
+    match (id, address) {
+        (None, None) => {
+            return Err(bad_request(
+                "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
+            ));
+        }
+        (Some(_), Some(_)) => {
+            return Err(bad_request("Must specify only one of ?id or ?address"));
+        }
+        (Some(_), None) => write::<method::RaftRemovePeerById>(ctx, args).await?,
+        (None, Some(_)) => write::<method::RaftRemovePeerByAddress>(ctx, args).await?,
+    }
+    Ok(Response::empty())
+}
+
+/// The body of a change; its name is the one in Go's errors.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AutopilotConfiguration {
+    #[serde(rename = "CleanupDeadServers")]
+    cleanup_dead_servers: bool,
+    #[serde(rename = "LastContactThreshold")]
+    last_contact_threshold: GoDuration,
+    #[serde(rename = "MaxTrailingLogs")]
+    max_trailing_logs: u64,
+    #[serde(rename = "MinQuorum")]
+    min_quorum: u64,
+    #[serde(rename = "ServerStabilizationTime")]
+    server_stabilization_time: GoDuration,
+    #[serde(rename = "RedundancyZoneTag")]
+    redundancy_zone_tag: String,
+    #[serde(rename = "DisableUpgradeMigration")]
+    disable_upgrade_migration: bool,
+    #[serde(rename = "UpgradeVersionTag")]
+    upgrade_version_tag: String,
+    // Clients send back what they have read.
+    #[serde(rename = "CreateIndex")]
+    _create_index: u64,
+    #[serde(rename = "ModifyIndex")]
+    _modify_index: u64,
+}
+
+async fn autopilot_configuration(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    if req.method == Method::GET {
+        let args = dc_request(ctx, req)?;
+        let config = write::<method::AutopilotGetConfiguration>(ctx, args).await?;
+        return Response::json(&config);
+    }
+    let mut args = AutopilotSetConfigRequest {
+        datacenter: req.datacenter(ctx),
+        token: req.token(ctx),
+        ..AutopilotSetConfigRequest::default()
+    };
+    let text = req.body.read(MAX_JSON_BODY).await?;
+    let body: AutopilotConfiguration = json::from_slice_strict(&text, "api.AutopilotConfiguration")
+        .map_err(|e| bad_request(format!("Error parsing autopilot config: {e}")))?;
+    args.config = AutopilotConfig {
+        cleanup_dead_servers: body.cleanup_dead_servers,
+        last_contact_threshold: body.last_contact_threshold,
+        max_trailing_logs: body.max_trailing_logs,
+        min_quorum: body.min_quorum,
+        server_stabilization_time: body.server_stabilization_time,
+        redundancy_zone_tag: body.redundancy_zone_tag,
+        disable_upgrade_migration: body.disable_upgrade_migration,
+        upgrade_version_tag: body.upgrade_version_tag,
+        create_index: 0,
+        modify_index: 0,
+    };
+    if let Some(cas) = req.query.get("cas") {
+        args.config.modify_index =
+            go_parse_uint(cas).map_err(|e| bad_request(format!("Error parsing cas value: {e}")))?;
+        args.cas = true;
+    }
+    let done = write::<method::AutopilotSetConfiguration>(ctx, args).await?;
+    Response::json(&done)
+}
+
+#[derive(Serialize)]
+struct HealthReply {
+    #[serde(rename = "Healthy")]
+    healthy: bool,
+    #[serde(rename = "FailureTolerance")]
+    failure_tolerance: i64,
+    #[serde(rename = "Servers")]
+    servers: List<Health>,
+}
+
+/// A server's health as users see it: words instead of numbers.
+#[derive(Serialize)]
+struct Health {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Name")]
+    name: String,
+    #[serde(rename = "Address")]
+    address: String,
+    #[serde(rename = "SerfStatus")]
+    serf_status: &'static str,
+    #[serde(rename = "Version")]
+    version: String,
+    #[serde(rename = "Leader")]
+    leader: bool,
+    #[serde(rename = "LastContact", serialize_with = "duration_string")]
+    last_contact: GoDuration,
+    #[serde(rename = "LastTerm")]
+    last_term: u64,
+    #[serde(rename = "LastIndex")]
+    last_index: u64,
+    #[serde(rename = "Healthy")]
+    healthy: bool,
+    #[serde(rename = "Voter")]
+    voter: bool,
+    #[serde(rename = "StableSince")]
+    stable_since: GoTime,
+}
+
+impl From<ServerHealth> for Health {
+    fn from(s: ServerHealth) -> Self {
+        let statuses = [
+            MemberStatus::None,
+            MemberStatus::Alive,
+            MemberStatus::Leaving,
+            MemberStatus::Left,
+            MemberStatus::Failed,
+        ];
+        let status = usize::try_from(s.serf_status)
+            .ok()
+            .and_then(|n| statuses.get(n));
+        Self {
+            id: s.id,
+            name: s.name,
+            address: s.address,
+            serf_status: status.map_or("none", |status| status.word()),
+            version: s.version,
+            leader: s.leader,
+            last_contact: s.last_contact,
+            last_term: s.last_term,
+            last_index: s.last_index,
+            healthy: s.healthy,
+            voter: s.voter,
+            stable_since: GoTime {
+                nanos: 0,
+                ..s.stable_since
+            },
+        }
+    }
+}
+
+async fn autopilot_health(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    let args = dc_request(ctx, req)?;
+    let OperatorHealthReply {
+        healthy,
+        failure_tolerance,
+        servers,
+    } = write::<method::OperatorServerHealth>(ctx, args).await?;
+    let answer = Response::json(&HealthReply {
+        healthy,
+        failure_tolerance,
+        servers: servers.map(|all| all.into_iter().map(Health::from).collect()),
+    })?;
+    if healthy {
+        return Ok(answer);
+    }
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    Ok(answer
+        .with(CONTENT_TYPE, text)
+        .with_status(StatusCode::TOO_MANY_REQUESTS))
+}
+
+/// The body of a keyring change.
+#[derive(Default, Deserialize)]
+#[serde(default, rename = "")]
+struct KeyringArgs {
+    #[serde(rename = "Key")]
+    key: String,
+    // Accepted and, as in Consul, taken from the query instead.
+    #[serde(rename = "Token")]
+    _token: String,
+    #[serde(rename = "RelayFactor")]
+    _relay_factor: u8,
+    #[serde(rename = "LocalOnly")]
+    _local_only: bool,
+}
+
+/// Gossip encryption is off: what Consul says then to each operation.
+async fn keyring(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    let args = if req.method == Method::GET {
+        KeyringArgs::default()
+    } else {
+        let text = req.body.read(MAX_JSON_BODY).await?;
+        json::from_slice_strict(&text, "agent.keyringArgs")
+            .map_err(|e| bad_request(format!("Request decode failed: {e}")))?
+    };
+    relay_factor(req.query.value("relay-factor"))?;
+    local_only(req)?;
+    if !ctx.settings.server {
+        return Err(HttpError::internal(
+            "keyring operations must run against a server node",
+        ));
+    }
+    Err(HttpError::internal(keyring_refusal(ctx, req, &args.key)))
+}
+
+fn relay_factor(text: &str) -> Result<(), HttpError> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let factor: i64 = text.parse().map_err(|_| {
+        let quoted = quote(text);
+        bad_request(format!(
+            "Error parsing relay factor: strconv.Atoi: parsing {quoted}: invalid syntax"
+        ))
+    })?;
+    if !(0..=5).contains(&factor) {
+        return Err(bad_request(
+            "Invalid relay-factor: Relay factor must be in range: [0, 5]",
+        ));
+    }
+    Ok(())
+}
+
+fn local_only(req: &Request) -> Result<(), HttpError> {
+    let text = req.query.value("local-only");
+    if text.is_empty() {
+        return Ok(());
+    }
+    if !matches!(
+        text,
+        "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False"
+    ) {
+        let quoted = quote(text);
+        return Err(bad_request(format!(
+            "Error parsing local-only: strconv.ParseBool: parsing {quoted}: invalid syntax"
+        )));
+    }
+    if req.method != Method::GET {
+        return Err(bad_request(
+            "Invalid use of local-only: local-only can only be set for list requests",
+        ));
+    }
+    Ok(())
+}
+
+fn keyring_refusal(ctx: &Ctx, req: &Request, key: &str) -> String {
+    let dc = &ctx.settings.datacenter;
+    let node = &ctx.settings.node_name;
+    if req.method != Method::GET {
+        if let Some(at) = base64_error(key) {
+            return format!(
+                "2 errors occurred:\n\t* WAN error: illegal base64 data at input byte {at}\n\t\
+                 * {dc} (LAN) error: illegal base64 data at input byte {at}\n\n"
+            );
+        }
+    }
+    let why = if req.method == Method::GET {
+        "Keyring is empty (encryption not enabled)"
+    } else {
+        "No keyring to modify (encryption not enabled)"
+    };
+    format!(
+        "4 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n\t* {node}.{dc}: {why}\n\t\
+         * {dc} (LAN) error: 1/1 nodes reported failure\n\t* {node}: {why}\n\n"
+    )
+}
+
+/// Where a text stops being base64, in Go's count.
+fn base64_error(text: &str) -> Option<usize> {
+    data_encoding::BASE64
+        .decode(text.as_bytes())
+        .err()
+        .map(|e| e.position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relay_factors() {
+        assert!(relay_factor("").is_ok());
+        assert!(relay_factor("5").is_ok());
+        let text = |t: &str| relay_factor(t).unwrap_err().text;
+        assert_eq!(
+            text("9"),
+            "Bad request: Invalid relay-factor: Relay factor must be in range: [0, 5]"
+        );
+        assert_eq!(
+            text("x"),
+            "Bad request: Error parsing relay factor: strconv.Atoi: parsing \"x\": invalid syntax"
+        );
+    }
+}
