@@ -1,0 +1,253 @@
+//! The replicated state as readers see it: a pool of read-only connections and one consistent view.
+//!
+//! Holds true: every [`Read`] is one snapshot of the database, whatever is written meanwhile; a
+//! [`WatchSet`] filled by it can wait for the next change without missing one.
+//! Leaves to others: changing anything (`fsm`).
+//! Source: `docs/design/house.md` section 3; SQLite's documentation, "Isolation in SQLite".
+
+mod autopilot;
+mod check;
+mod coordinate;
+mod health;
+mod kvs;
+mod node;
+pub(super) mod schema;
+mod service;
+mod session;
+pub(super) mod tx;
+mod txn;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::error::{Named, StoreError};
+use super::lock_delay::LockDelay;
+use super::snapshot::Snapshot;
+use super::watch::{WatchSet, Watches};
+use super::{Options, db};
+use tx::{Cmd, index_of};
+
+pub(super) use kvs::{COLUMNS as KVS_COLUMNS, entry as kvs_entry};
+pub(super) use node::{changes_node, lower};
+pub(super) use txn::apply as txn_apply;
+
+/// A node by name in any case.
+pub(super) fn node_by_name(conn: &Connection, name: &str) -> Cmd<Option<crate::structs::Node>> {
+    node::get(conn, &lower(name))
+}
+
+/// The way into the replicated state for readers. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct State(Arc<Shared>);
+
+/// What readers, the writer and waiting queries share.
+pub(super) struct Shared {
+    name: Named,
+    vfs: Option<String>,
+    cache_kib: u32,
+    pool: Mutex<Pool>,
+    free: Condvar,
+    applied: AtomicU64,
+    watches: Arc<Watches>,
+    lock_delay: LockDelay,
+}
+
+struct Pool {
+    idle: Vec<Connection>,
+    /// Readers that may still be opened.
+    left: usize,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    pub(super) fn new(path: &Path, options: &Options, applied: u64) -> State {
+        State(Arc::new(Shared {
+            name: Named(path.to_owned()),
+            vfs: options.vfs.clone(),
+            cache_kib: options.reader_cache_kib,
+            pool: Mutex::new(Pool {
+                idle: Vec::new(),
+                left: options.readers.max(1),
+            }),
+            free: Condvar::new(),
+            applied: AtomicU64::new(applied),
+            watches: Arc::new(Watches::new()),
+            lock_delay: LockDelay::default(),
+        }))
+    }
+
+    /// A consistent view as of now. Waits while all readers are in use: hold it for one query, never
+    /// across an `await`.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn read(&self) -> Result<Read, StoreError> {
+        let shared = self.0.clone();
+        let conn = shared.take()?;
+        // Taken before the view begins: a change in between only wakes a query too early.
+        let applied = shared.applied.load(Ordering::Acquire);
+        let read = Read {
+            conn: Some(conn),
+            applied,
+            shared,
+        };
+        read.execute("BEGIN")?;
+        Ok(read)
+    }
+
+    /// A consistent view to write a snapshot from, on a connection of its own.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let conn = db::open_reader(&self.0.name.0, self.0.cache_kib, self.0.vfs.as_deref())?;
+        Snapshot::begin(conn, self.0.name.clone())
+    }
+
+    /// The last raft index that was applied and committed.
+    pub fn applied_index(&self) -> u64 {
+        self.0.applied.load(Ordering::Acquire)
+    }
+
+    /// How long a key must still wait before it may be locked; zero when it may be locked now. On the
+    /// clock that [`Fsm::apply`](super::Fsm::apply) is given.
+    pub fn lock_delay(&self, now: Duration, key: &str) -> Duration {
+        self.0.lock_delay.remaining(now, key)
+    }
+
+    /// Wakes every waiting query, for example when the server shuts down.
+    pub fn abandon_all(&self) {
+        self.0.watches.abandon(self.applied_index());
+    }
+
+    /// How many queries wait for a change.
+    pub fn waiting(&self) -> usize {
+        self.0.watches.len()
+    }
+
+    pub(super) fn watches(&self) -> &Arc<Watches> {
+        &self.0.watches
+    }
+
+    pub(super) fn lock_delays(&self) -> &LockDelay {
+        &self.0.lock_delay
+    }
+
+    pub(super) fn set_applied(&self, index: u64) {
+        self.0.applied.store(index, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn take(&self) -> Result<Connection, StoreError> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(conn) = pool.idle.pop() {
+                return Ok(conn);
+            }
+            if pool.left > 0 {
+                pool.left -= 1;
+                drop(pool);
+                let conn = db::open_reader(&self.name.0, self.cache_kib, self.vfs.as_deref());
+                if conn.is_err() {
+                    self.lock_pool().left += 1;
+                    self.free.notify_one();
+                }
+                return conn;
+            }
+            pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock_pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self, conn: Connection, healthy: bool) {
+        let mut pool = self.lock_pool();
+        if healthy {
+            pool.idle.push(conn);
+        } else {
+            pool.left += 1;
+        }
+        drop(pool);
+        self.free.notify_one();
+    }
+}
+
+/// One consistent view of the state. Methods return the index for the answer (0 when nothing was ever
+/// written there) and note in the [`WatchSet`] what the answer depends on.
+pub struct Read {
+    conn: Option<Connection>,
+    applied: u64,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Read {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Read")
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Read {
+    /// A raft index that this view includes; it may include later ones.
+    pub fn applied_index(&self) -> u64 {
+        self.applied
+    }
+
+    /// An entry of Consul's index table (`kvs`, `nodes`, `service.web`), 0 when there is none.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn index(&self, key: &str) -> Result<u64, StoreError> {
+        self.run(&mut WatchSet::new(), |conn, _| {
+            index_of(conn, &key.to_lowercase())
+        })
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        match &self.conn {
+            Some(conn) => conn
+                .prepare_cached(sql)
+                .and_then(|mut s| s.execute([]))
+                .map(|_| ())
+                .map_err(self.shared.name.err()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn run<T>(
+        &self,
+        ws: &mut WatchSet,
+        query: impl FnOnce(&Connection, &mut WatchSet) -> Cmd<T>,
+    ) -> Result<T, StoreError> {
+        ws.read_at(self.applied);
+        match &self.conn {
+            Some(conn) => query(conn, ws).map_err(|e| e.into_store(&self.shared.name)),
+            None => Err(StoreError::Io("the view has ended".to_owned())),
+        }
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        let ended = self.execute("COMMIT").is_ok();
+        if let Some(conn) = self.conn.take() {
+            self.shared.give_back(conn, ended);
+        }
+    }
+}
