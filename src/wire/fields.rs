@@ -56,7 +56,7 @@ pub(super) fn plan(
             flag.set(true);
         }
         // Few structures have more than a dozen fields, and fewer maps have a key twice.
-        steps.retain(|(earlier, _)| *earlier != field);
+        steps.retain(|(earlier, _)| !std::ptr::eq(*earlier, field));
         steps.push((field, Source::Entry(at)));
     }
     let embedded = fields.iter().filter(|name| is_embedded(name));
