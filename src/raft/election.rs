@@ -19,14 +19,20 @@ use super::progress::Progress;
 use super::read_index::Reads;
 use super::ready::{Held, ReadState, Role};
 use super::types::{EntryKind, ServerId};
-use super::{Error, Raft};
+use super::{Configuration, Error, Raft};
 
 impl Raft {
-    /// Whether this server may stand for election.
+    /// Whether this server may stand for election. Until the entry that took its vote is known to be
+    /// committed it stands too, counting only the others: it may be the one with the longest log
+    /// (thesis 4.2.2).
     pub(super) fn can_stand(&self) -> bool {
-        !self.disk_failed
-            && self.installing.is_none()
-            && self.members.latest().is_voter(&self.config.id)
+        if self.disk_failed || self.installing.is_some() {
+            return false;
+        }
+        let newest = self.members.latest_index();
+        let counted = |configuration: &Configuration| configuration.is_voter(&self.config.id);
+        counted(self.members.latest())
+            || newest > self.commit && counted(&self.members.at(newest - 1).1)
     }
 
     /// Begins as a follower that knows no leader.

@@ -20,7 +20,7 @@
 //!            write      queue for the disk; once synced: persisted(now, write.number)
 //!            committed  apply; then: applied(last index)
 //!            reads      answer, each when its index is applied
-//!            snapshots_wanted  take one, then send_snapshot(&to, index) or snapshot_failed(now, &to)
+//!            snapshots_wanted  take one, then send_snapshot(now, &to, index) or snapshot_failed(now, &to)
 //!            install    replace the state machine, then: snapshot_installed(now, ok)
 //!            leadership tell who waits for proposals
 //!            fault      log it; perhaps step_down(now, StepDown::Disk), later resume(now)

@@ -46,15 +46,25 @@ impl Raft {
     }
 
     /// The request to go with a snapshot of the state at `index`, for a follower that was named in
-    /// [`Ready::snapshots_wanted`](super::Ready::snapshots_wanted). `None` if it no longer needs one or
-    /// `index` is no applied index. The answer comes back by [`Raft::step`] or [`Raft::rpc_failed`].
-    pub fn send_snapshot(&mut self, to: &ServerId, index: u64) -> Option<InstallSnapshot> {
-        let meta = self.snapshot_meta(index)?;
+    /// [`Ready::snapshots_wanted`](super::Ready::snapshots_wanted). `None` if it no longer needs one, or
+    /// `index` is no applied index of the log: then it is asked for again later. The answer comes back
+    /// by [`Raft::step`] or [`Raft::rpc_failed`]; one of them must come.
+    pub fn send_snapshot(
+        &mut self,
+        now: Duration,
+        to: &ServerId,
+        index: u64,
+    ) -> Option<InstallSnapshot> {
+        let meta = self.snapshot_meta(index);
         let term = self.term;
         let peer = self.lead.as_mut()?.peers.get_mut(to)?;
         if peer.mode != Mode::Snapshot || peer.snapshot.is_some() {
             return None;
         }
+        let Some(meta) = meta else {
+            peer.snapshot_failed(now);
+            return None;
+        };
         self.next_seq += 1;
         peer.snapshot = Some((self.next_seq, index));
         Some(InstallSnapshot {

@@ -1,0 +1,131 @@
+//! What kind of world a seed makes: its size, its faults, its servers' settings.
+//!
+//! Each kind of fault is drawn separately, so that some worlds are nearly calm and some have everything:
+//! a fault that always comes with all others hides what it alone would find.
+
+use std::time::Duration;
+
+use consul_lite::raft::{Config, ServerId};
+use fastrand::Rng;
+
+pub const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// What may go wrong, or be done by an operator, while the cluster works.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    Crash,
+    CrashMost,
+    Cut,
+    SlowDisk,
+    FullDisk,
+    BadReads,
+    Compaction,
+    Membership,
+    Transfer,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Voters at the start.
+    pub voters: usize,
+    /// Further servers that may be added.
+    pub spares: usize,
+    /// How long faults last.
+    pub safety: Duration,
+    pub loss: f64,
+    pub duplication: f64,
+    /// Share of messages that take up to seconds.
+    pub stragglers: f64,
+    pub latency: Duration,
+    pub cuts: bool,
+    pub crashes: bool,
+    /// Whether a crash may keep writes that were not synced.
+    pub keeps_unsynced: bool,
+    /// How much faster or slower a clock may run.
+    pub drift: f64,
+    pub fsync: Duration,
+    pub slow_disk: bool,
+    pub full_disk: bool,
+    pub bad_reads: bool,
+    pub compaction: bool,
+    pub membership: bool,
+    pub transfers: bool,
+    pub clients: usize,
+    pub pre_vote: bool,
+    pub max_append_entries: usize,
+    pub max_append_bytes: usize,
+    pub max_inflight: usize,
+    pub max_tail_bytes: usize,
+}
+
+impl Plan {
+    pub fn draw(rng: &mut Rng) -> Plan {
+        let half = |rng: &mut Rng| rng.bool();
+        let some = |rng: &mut Rng, most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
+        let pick = |rng: &mut Rng, of: &[usize]| of[rng.usize(..of.len())];
+        let voters = pick(rng, &[1, 3, 3, 3, 5, 5, 7]);
+        let membership = rng.u8(..3) == 0;
+        Plan {
+            voters,
+            spares: if membership { rng.usize(1..3) } else { 0 },
+            safety: ms(rng.u64(4_000..20_000)),
+            loss: some(rng, 0.2),
+            duplication: some(rng, 0.2),
+            stragglers: some(rng, 0.05),
+            latency: ms(rng.u64(1..40)),
+            cuts: half(rng),
+            crashes: half(rng),
+            keeps_unsynced: half(rng),
+            drift: some(rng, 0.15),
+            fsync: ms(rng.u64(1..30)),
+            slow_disk: half(rng),
+            full_disk: half(rng),
+            bad_reads: rng.u8(..4) == 0,
+            compaction: half(rng),
+            membership,
+            transfers: half(rng),
+            clients: rng.usize(1..5),
+            pre_vote: rng.u8(..4) > 0,
+            max_append_entries: pick(rng, &[1, 4, 64, 64]),
+            max_append_bytes: pick(rng, &[400, 1 << 20]),
+            max_inflight: pick(rng, &[1, 4, 128]),
+            max_tail_bytes: pick(rng, &[0, 1_000, 1 << 20]),
+        }
+    }
+
+    /// The kinds of fault of this world.
+    pub fn faults(&self) -> Vec<Fault> {
+        let kinds = [
+            (self.crashes, Fault::Crash),
+            (self.crashes, Fault::CrashMost),
+            (self.cuts, Fault::Cut),
+            (self.slow_disk, Fault::SlowDisk),
+            (self.full_disk, Fault::FullDisk),
+            (self.bad_reads, Fault::BadReads),
+            (self.compaction, Fault::Compaction),
+            (self.membership, Fault::Membership),
+            (self.transfers, Fault::Transfer),
+        ];
+        let chosen = kinds.into_iter().filter(|(on, _)| *on);
+        chosen.map(|(_, kind)| kind).collect()
+    }
+
+    pub fn config(&self, id: ServerId, seed: u64) -> Config {
+        Config {
+            heartbeat_timeout: ms(1_000),
+            election_timeout: ms(1_000),
+            lease_timeout: ms(500),
+            commit_timeout: ms(50),
+            rpc_timeout: ms(2_000),
+            max_append_entries: self.max_append_entries,
+            max_append_bytes: self.max_append_bytes,
+            max_inflight: self.max_inflight,
+            max_tail_bytes: self.max_tail_bytes,
+            max_apply_bytes: 2_000,
+            pre_vote: self.pre_vote,
+            ..Config::new(id, 1, seed)
+        }
+    }
+}
