@@ -135,10 +135,10 @@ fn settled(client: &mut Client) -> bool {
     if leader.is_none_or(|l| l.len() < 4) {
         return false;
     }
-    let health = ok(client.get("/v1/health/service/consul?passing"));
+    let health = ok(client.get("/v1/health/service/consul"));
     let Some(health) = health else { return false };
     // The agent's own anti-entropy adds the node's metadata after the leader added the node.
-    health.contains("serfHealth") && health.contains("consul-network-segment")
+    health.contains("Agent alive and reachable") && health.contains("consul-network-segment")
 }
 
 fn base_config(plan: &Plan, dir: &Path) -> String {

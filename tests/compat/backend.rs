@@ -1,18 +1,24 @@
-//! What health checks check: a small HTTP server whose answers are asked for by path, on the side's own
-//! address, so that its texts are the same on both sides.
+//! What agents talk to: a small HTTP server for health checks, whose answers are asked for by path, and a
+//! small DNS server to recurse to, whose answers are asked for by name; on the side's own address, so
+//! that its texts are the same on both sides.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// The port it listens on.
 pub const PORT: u16 = 18080;
+
+/// The port of the DNS server.
+pub const DNS_PORT: u16 = 18053;
 
 /// A running backend; ends when dropped.
 pub struct Backend {
     addr: (Ipv4Addr, u16),
     stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Backend {
@@ -22,7 +28,7 @@ impl Backend {
         let listener = TcpListener::bind(addr).expect("the backend's address is free");
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
-        std::thread::spawn(move || {
+        let http = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if seen.load(Ordering::Relaxed) {
                     break;
@@ -32,7 +38,24 @@ impl Backend {
                 }
             }
         });
-        Backend { addr, stop }
+        let socket = UdpSocket::bind((ip, DNS_PORT)).expect("the backend's DNS address is free");
+        let seen = stop.clone();
+        let dns = std::thread::spawn(move || {
+            let mut query = [0; 1500];
+            while let Ok((n, from)) = socket.recv_from(&mut query) {
+                if seen.load(Ordering::Relaxed) {
+                    break;
+                }
+                if let Some(reply) = resolve(&query[..n]) {
+                    let _ = socket.send_to(&reply, from);
+                }
+            }
+        });
+        Backend {
+            addr,
+            stop,
+            threads: vec![http, dns],
+        }
     }
 }
 
@@ -40,6 +63,13 @@ impl Drop for Backend {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.addr);
+        if let Ok(socket) = UdpSocket::bind((self.addr.0, 0)) {
+            let _ = socket.send_to(b"end", (self.addr.0, DNS_PORT));
+        }
+        // The addresses are free again only when the threads are gone.
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -95,4 +125,38 @@ fn serve(stream: TcpStream) {
         "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
     );
+}
+
+/// `nx.*` is not there, `fail.*` and `refused.*` say so, `quiet.*` says nothing, `www.*` is an alias,
+/// all else is 192.0.2.1.
+fn resolve(query: &[u8]) -> Option<Vec<u8>> {
+    let mut end = 12;
+    while *query.get(end)? != 0 {
+        end += usize::from(query[end]) + 1;
+    }
+    let question = query.get(12..end + 5)?;
+    let label = query.get(13..13 + usize::from(query[12]))?;
+    let rcode = match label {
+        b"nx" => 3,
+        b"fail" => 2,
+        b"refused" => 5,
+        b"quiet" => return None,
+        _ => 0,
+    };
+    let address = [0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1];
+    let mut answers = Vec::new();
+    if rcode == 0 && label == b"www" {
+        // An alias of `edge` in the same zone, whose name follows the first label of the question.
+        let zone = 13 + query[12];
+        let alias = [0xc0, 12, 0, 5, 0, 1, 0, 0, 1, 44, 0, 7, 4];
+        answers.push([&alias[..], b"edge", &[0xc0, zone]].concat());
+        let start = 12 + question.len() + 12;
+        answers.push([&[0xc0, start as u8][..], &address].concat());
+    } else if rcode == 0 {
+        answers.push([&[0xc0, 12][..], &address].concat());
+    }
+    let flags = [0x80 | (query[2] & 1), 0x80 | rcode];
+    let counts = [0, 1, 0, answers.len() as u8, 0, 0, 0, 0];
+    let head = [&query[..2], &flags, &counts, question].concat();
+    Some([head, answers.concat()].concat())
 }
