@@ -208,6 +208,10 @@ impl Pass<'_> {
     }
 
     fn answers(&mut self, a: &Answer, b: &Answer) {
+        if let Some(why) = &a.failed {
+            // A step to which the real one has no answer shows nothing.
+            self.differ("case", why.clone(), b.failed.clone().unwrap_or_default());
+        }
         if a.failed != b.failed {
             let text = |x: &Answer| x.failed.clone().unwrap_or_else(|| "an answer".into());
             self.differ("answer", text(a), text(b));
@@ -327,9 +331,14 @@ impl Pass<'_> {
             }
             lines
         };
-        let (a, b) = (take(x, false), take(y, true));
-        let shaped = self.step.options.shape;
-        if shaped || self.relations.same_text(&a.join("\n"), &b.join("\n")) {
+        let (mut a, mut b) = (take(x, false), take(y, true));
+        if let (Some(p), Some(q)) = (usage(&a), usage(&b)) {
+            (a, b) = (p, q);
+        }
+        if self.step.options.shape {
+            (a, b) = (shape_of(&a), shape_of(&b));
+        }
+        if self.relations.same_text(&a.join("\n"), &b.join("\n")) {
             return;
         }
         // Say only what differs of long texts.
@@ -446,6 +455,40 @@ impl Pass<'_> {
             self.json(&format!("{path}[{i}]"), a, b);
         }
     }
+}
+
+/// What counts of a help text: all before it, its first line, and which flags it names. Its sentences
+/// are each program's own. `None` when there is no help text.
+fn usage(lines: &[String]) -> Option<Vec<String>> {
+    let at = lines.iter().position(|l| l.starts_with("Usage:"))?;
+    let mut out = lines[..=at].to_vec();
+    let flag = |l: &String| {
+        let l = l.trim_start();
+        let name = l.split(['=', ' ', ',', '\t']).next().unwrap_or_default();
+        (l.starts_with('-') && name.len() > 1).then(|| name.to_string())
+    };
+    let mut flags: Vec<String> = lines[at + 1..].iter().filter_map(flag).collect();
+    flags.sort();
+    flags.dedup();
+    out.append(&mut flags);
+    Some(out)
+}
+
+/// What counts of a text of measured values: the names before ` = `, and words without digits.
+fn shape_of(lines: &[String]) -> Vec<String> {
+    let word = |w: &str| {
+        if w.chars().any(|c| c.is_ascii_digit()) {
+            "#".to_string()
+        } else {
+            w.to_string()
+        }
+    };
+    let line = |l: &String| match l.split_once(" = ") {
+        Some((name, _)) => name.to_string(),
+        None if !l.contains(' ') => l.len().to_string(),
+        None => l.split(' ').map(word).collect::<Vec<_>>().join(" "),
+    };
+    lines.iter().map(line).collect()
 }
 
 fn short(j: &Json) -> String {

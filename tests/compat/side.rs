@@ -345,6 +345,18 @@ impl Side {
     }
 }
 
+impl Drop for Side {
+    fn drop(&mut self) {
+        for (_, b) in self.background.drain() {
+            if let (Some(pid), false) = (b.pid, b.thread.is_finished()) {
+                // SAFETY: kill(2) takes no pointers; the child's own thread has not reaped it yet.
+                unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+                let _ = b.thread.join();
+            }
+        }
+    }
+}
+
 fn variables(ip: Ipv4Addr) -> HashMap<String, String> {
     let o = ip.octets();
     let hex = format!("{:02x}{:02x}{:02x}{:02x}", o[0], o[1], o[2], o[3]);
