@@ -5,6 +5,7 @@
 //! Source: `docs/reference/http-2.md` sections 3 to 6.
 
 pub mod ae;
+pub mod checks;
 pub mod event;
 pub mod local;
 pub mod token;

@@ -4,7 +4,9 @@
 //! waiting. Leaves to others: redirects, what the status means.
 //! Source: RFC 9112 by way of hyper; `docs/reference/http-2.md` section 4.2 for the request sent.
 
+use std::future::Future;
 use std::io::Read;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
@@ -50,23 +52,51 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Why the body ended early, if it did.
     pub body_error: Option<String>,
+    zipped: bool,
 }
 
-/// Asks over a fresh connection; TLS as `tls` says when the URL is `https`.
+/// Asks over a fresh connection; TLS as `tls` says when the URL is `https`. `None` when `expired` resolved
+/// before the head of the answer arrived; when it resolves later the body ends there.
 ///
 /// # Errors
 /// Go's words for what failed before an answer arrived.
-pub async fn exchange(ask: &Ask, tls: Option<&(Arc<ClientConfig>, String)>) -> Result<Answer> {
+pub async fn exchange(
+    ask: &Ask,
+    tls: Option<&(Arc<ClientConfig>, String)>,
+    mut expired: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Answer>> {
     let request = request(ask)?;
+    let mut answer = None;
+    let work = talk(ask, tls, request, &mut answer);
+    let cut = async {
+        expired.as_mut().await;
+        Ok(false)
+    };
+    let whole = smol::future::or(work, cut).await?;
+    Ok(answer.map(|mut a: Answer| {
+        if !whole {
+            a.body_error = Some("timed out while reading body".to_owned());
+        }
+        a.unzip(ask.max_body);
+        a
+    }))
+}
+
+async fn talk(
+    ask: &Ask,
+    tls: Option<&(Arc<ClientConfig>, String)>,
+    request: Request<Full<Bytes>>,
+    answer: &mut Option<Answer>,
+) -> Result<bool> {
     let stream = dial::tcp(&ask.url.address()).await?;
     match tls {
         Some((config, name)) if ask.url.is_tls() => {
             let name = if name.is_empty() { &ask.url.host } else { name };
             let stream = tls_client::connect(config.clone(), name, stream).await?;
-            converse(stream, request, ask).await
+            converse(stream, request, ask, answer).await
         }
         _ if ask.url.is_tls() => Err(Error::new("tls: no configuration for https")),
-        _ => converse(stream, request, ask).await,
+        _ => converse(stream, request, ask, answer).await,
     }
 }
 
@@ -117,7 +147,12 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>> {
     Ok(request)
 }
 
-async fn converse<S>(stream: S, request: Request<Full<Bytes>>, ask: &Ask) -> Result<Answer>
+async fn converse<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    ask: &Ask,
+    answer: &mut Option<Answer>,
+) -> Result<bool>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -133,12 +168,14 @@ where
     };
     let work = async {
         let response = sender.send_request(request).await.map_err(words)?;
-        Ok(read(response, ask).await)
+        read(response, ask, answer).await;
+        Ok(true)
     };
     smol::future::or(work, drive).await
 }
 
-async fn read(response: Response<Incoming>, ask: &Ask) -> Answer {
+/// Fills `out` as the answer arrives, so that a caller who gives up keeps what there is.
+async fn read(response: Response<Incoming>, ask: &Ask, out: &mut Option<Answer>) {
     let reason = response
         .extensions()
         .get::<hyper::ext::ReasonPhrase>()
@@ -155,12 +192,13 @@ async fn read(response: Response<Incoming>, ask: &Ask) -> Answer {
         .all(|(name, _)| !name.eq_ignore_ascii_case("accept-encoding"));
     let zipped =
         asked_for_it && text(CONTENT_ENCODING).is_some_and(|e| e.eq_ignore_ascii_case("gzip"));
-    let mut answer = Answer {
+    let answer = out.insert(Answer {
         status: status.as_u16(),
         status_line: format!("{} {reason}", status.as_u16()),
         location: text(hyper::header::LOCATION),
+        zipped,
         ..Answer::default()
-    };
+    });
     let mut body = response.into_body();
     while answer.body.len() < ask.max_body {
         match body.frame().await {
@@ -177,17 +215,19 @@ async fn read(response: Response<Incoming>, ask: &Ask) -> Answer {
             None => break,
         }
     }
-    if zipped {
+}
+
+impl Answer {
+    fn unzip(&mut self, limit: usize) {
+        if !self.zipped {
+            return;
+        }
         let mut plain = Vec::new();
-        let mut reader = flate2::read::GzDecoder::new(answer.body.as_slice());
+        let mut reader = flate2::read::GzDecoder::new(self.body.as_slice());
         // The zipped text may have been cut at the limit: what could be unzipped counts.
-        let _ = reader
-            .by_ref()
-            .take(ask.max_body as u64)
-            .read_to_end(&mut plain);
-        answer.body = plain;
+        let _ = reader.by_ref().take(limit as u64).read_to_end(&mut plain);
+        self.body = plain;
     }
-    answer
 }
 
 /// hyper's errors in Go's words.
