@@ -49,7 +49,7 @@ pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
         Err(_) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
             return Err(Error::new(format!("address {port}: invalid port")));
         }
-        Err(_) => return Err(Error::new(format!("lookup tcp/{port}: unknown port"))),
+        Err(_) => return Err(Error::new(format!("address tcp/{port}: unknown port"))),
     };
     let host = if host.is_empty() { "127.0.0.1" } else { host };
     if let Ok(ip) = host.parse::<IpAddr>() {

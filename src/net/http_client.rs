@@ -92,7 +92,14 @@ async fn talk(
     match tls {
         Some((config, name)) if ask.url.is_tls() => {
             let name = if name.is_empty() { &ask.url.host } else { name };
-            let stream = tls_client::connect(config.clone(), name, stream).await?;
+            let stream = tls_client::connect(config.clone(), name, stream)
+                .await
+                .map_err(|e| {
+                    if e.text() == tls_client::NOT_TLS {
+                        return Error::new("http: server gave HTTP response to HTTPS client");
+                    }
+                    e
+                })?;
             converse(stream, request, ask, answer).await
         }
         _ if ask.url.is_tls() => Err(Error::new("tls: no configuration for https")),

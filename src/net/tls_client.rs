@@ -50,6 +50,9 @@ pub struct ClientTls {
     pub alpn: Vec<&'static str>,
 }
 
+/// What is said when the peer does not speak TLS.
+pub const NOT_TLS: &str = "tls: first record does not look like a TLS handshake";
+
 type Shared = Vec<(ClientTls, Weak<ClientConfig>)>;
 
 static SHARED: Mutex<Shared> = Mutex::new(Vec::new());
@@ -155,9 +158,7 @@ fn handshake_text(error: &io::Error, server_name: &str) -> String {
             }
             other => format!("x509: {other}"),
         },
-        Some(rustls::Error::InvalidMessage(_)) => {
-            "tls: first record does not look like a TLS handshake".to_owned()
-        }
+        Some(rustls::Error::InvalidMessage(_)) => NOT_TLS.to_owned(),
         Some(rustls::Error::AlertReceived(alert)) => format!("remote error: tls: {alert:?}"),
         Some(other) => format!("tls: {other}"),
         None => super::dial::errno_text(error),

@@ -35,6 +35,15 @@ impl Url {
             return Err(fault("missing protocol scheme"));
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let first = text.split('/').next().unwrap_or_default();
+        let is_scheme = |s: &str| {
+            s.starts_with(|c: char| c.is_ascii_alphabetic())
+                && s.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        };
+        if scheme.is_empty() && first.split_once(':').is_some_and(|(s, _)| !is_scheme(s)) {
+            return Err(fault("first path segment in URL cannot contain colon"));
+        }
         let scheme = scheme.to_ascii_lowercase();
         if scheme != "http" && scheme != "https" {
             let text = format!("unsupported protocol scheme {}", quote(&scheme));
@@ -190,6 +199,10 @@ mod tests {
             ("x", "unsupported protocol scheme \"\""),
             (":x", "parse \":x\": missing protocol scheme"),
             ("http://", "http: no Host in request URL"),
+            (
+                "127.0.0.1:80/x",
+                "parse \"127.0.0.1:80/x\": first path segment in URL cannot contain colon",
+            ),
             (
                 "http://a:b/",
                 "parse \"http://a:b/\": invalid port in host \"a:b\"",

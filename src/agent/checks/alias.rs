@@ -50,8 +50,14 @@ impl Alias {
     async fn follow_local(&self) {
         loop {
             let changed = self.state.listen();
-            let checks = self.state.checks_for_service(&self.service_id, true);
-            self.report(&self.judge(&checks));
+            let missing =
+                !self.service_id.is_empty() && self.state.service(&self.service_id).is_none();
+            if missing {
+                self.report(&self.not_found());
+            } else {
+                let checks = self.state.checks_for_service(&self.service_id, true);
+                self.report(&self.judge(&checks));
+            }
             changed.await;
         }
     }
@@ -101,14 +107,17 @@ impl Alias {
             let reply = call::<method::CatalogNodeServices>(&*self.delegate, request).await?;
             let services = reply.node_services.and_then(|n| n.services);
             if !services.is_some_and(|s| s.contains_key(&self.service_id)) {
-                let text = format!(
-                    "Service {} could not be found on node {}",
-                    self.service_id, self.node
-                );
-                return Ok((Outcome::critical(text), reply.meta.index));
+                return Ok((self.not_found(), reply.meta.index));
             }
         }
         Ok((self.judge(&checks), reply.meta.index))
+    }
+
+    fn not_found(&self) -> Outcome {
+        Outcome::critical(format!(
+            "Service {} could not be found on node {}",
+            self.service_id, self.node
+        ))
     }
 
     /// The worst of the node's own checks and those of the service.

@@ -109,8 +109,9 @@ impl GrpcProbe {
     }
 
     async fn ask<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, scheme: &str) -> Result<u64> {
-        let closed = |e: Error| unavailable(&format!("transport is closing: {e}"));
-        let mut connection = h2::Connection::handshake(stream).await.map_err(closed)?;
+        let mut connection = h2::Connection::handshake(stream)
+            .await
+            .map_err(|_| unavailable("connection closed"))?;
         let headers = [
             (":method", "POST"),
             (":scheme", scheme),
@@ -123,7 +124,7 @@ impl GrpcProbe {
         let answer = connection
             .request(&headers, &message(&self.service))
             .await
-            .map_err(closed)?;
+            .map_err(|e| unavailable(&format!("transport is closing: {e}")))?;
         let code = answer.header("grpc-status").unwrap_or_default();
         if code != "0" {
             let http = answer.header(":status").unwrap_or("200");
