@@ -5,7 +5,266 @@
 //! Source: `docs/reference/http-2.md` sections 3 to 6.
 
 pub mod ae;
+pub mod check;
 pub mod checks;
+pub mod definition;
 pub mod event;
+pub mod load;
 pub mod local;
+mod maintenance;
+mod persist;
+mod reap;
+pub mod service;
+pub mod sidecar;
 pub mod token;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use log::error;
+use smol::lock::Semaphore;
+
+use crate::config::Config;
+use crate::drive::{Handle, Shutdown, Task};
+use crate::net::tls_client::ClientTls;
+use crate::structs::rpc::{BoxFuture, Delegate};
+use crate::structs::{CheckType, Error, Result};
+
+use checks::{CheckTls, MAX_RUNNING, Runner, Surroundings};
+use local::{Identity, State};
+use persist::Persist;
+use token::{Tokens, Which};
+
+/// Metadata key of the network segment, which every agent publishes.
+const SEGMENT_META: &str = "consul-network-segment";
+
+/// Who defined a service or a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A configuration file, or the agent itself.
+    Local,
+    /// A client, over HTTP.
+    Remote,
+}
+
+impl Source {
+    /// The word in persisted files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Source::Local => "local",
+            Source::Remote => "remote",
+        }
+    }
+}
+
+/// What the process around the agent does for it.
+pub struct Hooks {
+    /// Reads the configuration again and applies it to the whole process.
+    pub reload: Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>,
+    /// Asks the process to end, after a graceful leave.
+    pub leave: Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>,
+}
+
+/// A registered check beside its state: how it runs and how it was defined.
+struct Running {
+    definition: Option<Arc<CheckType>>,
+    runner: Option<Runner>,
+}
+
+/// An agent.
+pub struct Agent {
+    config: RwLock<Arc<Config>>,
+    /// The way to the servers and the gossip pool.
+    pub delegate: Arc<dyn Delegate>,
+    /// Services and checks this agent owns.
+    pub local: Arc<State>,
+    /// The agent's own tokens.
+    pub tokens: Arc<Tokens>,
+    /// User events that reached this agent.
+    pub events: Arc<event::Buffer>,
+    around: Surroundings,
+    persist: Option<Persist>,
+    running: Mutex<BTreeMap<String, Running>>,
+    /// One registration, deregistration or reload at a time.
+    gate: smol::lock::Mutex<()>,
+    tasks: Mutex<Vec<Task<()>>>,
+    shutdown: Shutdown,
+    hooks: OnceLock<Hooks>,
+}
+
+/// Node metadata as it is published: the configured pairs and the segment.
+pub fn node_metadata(config: &Config) -> BTreeMap<String, String> {
+    let mut metadata = config.node_meta.clone();
+    metadata.insert(SEGMENT_META.to_owned(), config.segment.clone());
+    metadata
+}
+
+impl Agent {
+    /// An agent that owns nothing yet. `node_id` is the node's final ID.
+    pub fn new(
+        config: Arc<Config>,
+        node_id: &str,
+        delegate: Arc<dyn Delegate>,
+        handle: Handle,
+        events: Arc<event::Buffer>,
+    ) -> Arc<Self> {
+        let identity = Identity {
+            id: node_id.to_owned(),
+            node: config.node_name.clone(),
+            datacenter: config.datacenter.clone(),
+            address: config.advertise_addr_lan.to_string(),
+            tagged_addresses: config.tagged_addresses.clone(),
+        };
+        let tokens = Arc::new(Tokens::default());
+        set_tokens(&tokens, &config);
+        let interval = config.check_update_interval;
+        let local = Arc::new(State::new(identity, tokens.clone(), interval));
+        local.load_metadata(node_metadata(&config));
+        local.set_discard_check_output(config.discard_check_output);
+        let persistent = !config.dev_mode && !config.data_dir.is_empty();
+        let around = Surroundings {
+            state: local.clone(),
+            delegate: delegate.clone(),
+            handle,
+            output_max_size: usize::try_from(config.check_output_max_size).unwrap_or(0),
+            tls: check_tls(&config),
+            permits: Arc::new(Semaphore::new(MAX_RUNNING)),
+        };
+        Arc::new(Self {
+            delegate,
+            local,
+            tokens,
+            events,
+            around,
+            persist: persistent.then(|| Persist::new(PathBuf::from(&config.data_dir))),
+            running: Mutex::default(),
+            gate: smol::lock::Mutex::new(()),
+            tasks: Mutex::default(),
+            shutdown: Shutdown::default(),
+            hooks: OnceLock::new(),
+            config: RwLock::new(config),
+        })
+    }
+
+    /// The configuration that is in force.
+    pub fn config(&self) -> Arc<Config> {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        config.clone()
+    }
+
+    /// Says what the process around the agent does for it; the first call counts.
+    pub fn set_hooks(&self, hooks: Hooks) {
+        // A second set of hooks would come from a second start, which nobody does.
+        let _ = self.hooks.set(hooks);
+    }
+
+    /// Reads the configuration again and applies it, through the process around the agent.
+    ///
+    /// # Errors
+    /// What is wrong with the new configuration; nothing has changed then.
+    pub async fn request_reload(&self) -> Result<()> {
+        match self.hooks.get() {
+            Some(hooks) => (hooks.reload)().await,
+            None => Err(Error::new("cannot reload before agent started")),
+        }
+    }
+
+    /// Leaves the pools gracefully and ends the process.
+    ///
+    /// # Errors
+    /// What went wrong while leaving.
+    pub async fn request_leave(&self) -> Result<()> {
+        match self.hooks.get() {
+            Some(hooks) => (hooks.leave)().await,
+            None => Err(Error::new("cannot leave before agent started")),
+        }
+    }
+
+    /// Starts keeping the catalog equal to the local state. Call it once, after the definitions were loaded.
+    pub fn start(self: &Arc<Self>) {
+        let syncer = ae::StateSyncer::new(
+            self.local.clone(),
+            self.delegate.clone(),
+            self.shutdown.clone(),
+        );
+        let reaper = Arc::downgrade(self);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(self.around.handle.spawn(syncer.run()));
+        tasks.push(self.around.handle.spawn(reap::run(reaper)));
+    }
+
+    /// Ends every check and loop. What is registered stays in the catalog.
+    pub async fn stop(&self) {
+        self.shutdown.trigger();
+        self.running().clear();
+        let tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        for task in tasks {
+            task.cancel().await;
+        }
+    }
+
+    /// What ends this agent's loops.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Takes an event that gossip delivered; it is kept when it is meant for this agent.
+    pub fn user_event(&self, event: crate::structs::UserEvent) {
+        if event::is_for(&event, &self.local) {
+            log::debug!(target: "agent", name = event.name.as_str(), id = event.id.as_str(); "new event");
+            self.events.push(event);
+        }
+    }
+
+    /// Pushes what changed to the catalog before a client is answered; a failure is only logged, the
+    /// periodic comparison makes up for it.
+    pub async fn sync_changes(&self) {
+        if let Err(e) = self.local.sync_changes(&*self.delegate).await {
+            error!(target: "agent.anti_entropy", error = e.text(); "failed to sync changes");
+        }
+    }
+
+    /// How many checks wait to be told, and how many probe by themselves: `check_ttls`, `check_monitors`.
+    pub fn runner_counts(&self) -> (usize, usize) {
+        let running = self.running();
+        let kinds = |ttl: bool| {
+            let of = |r: &&Running| matches!(r.runner, Some(Runner::Ttl(..))) == ttl;
+            let live = running.values().filter(|r| r.runner.is_some());
+            live.filter(of).count()
+        };
+        (kinds(true), kinds(false))
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn set_tokens(tokens: &Tokens, config: &Config) -> bool {
+    let from = &config.acl.tokens;
+    let changed = tokens.set(Which::Default, &from.default);
+    tokens.set(Which::AgentMaster, &from.agent_master);
+    tokens.set(Which::Replication, &from.replication);
+    tokens.set(Which::Agent, &from.agent) || changed
+}
+
+fn check_tls(config: &Config) -> CheckTls {
+    if !config.enable_agent_tls_for_checks {
+        return CheckTls::default();
+    }
+    let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+    CheckTls {
+        agent: Some(ClientTls {
+            ca_file: path(&config.tls.ca_file),
+            ca_path: path(&config.tls.ca_path),
+            cert_file: path(&config.tls.cert_file),
+            key_file: path(&config.tls.key_file),
+            ..ClientTls::default()
+        }),
+        server_name: config.tls.server_name.clone(),
+    }
+}

@@ -169,6 +169,24 @@ fn limit(check: &CheckType, default: Duration) -> Duration {
     }
 }
 
+/// Whether a definition is of a kind that this agent does not run.
+///
+/// # Errors
+/// What to do instead.
+pub fn refused(check: &CheckType) -> Result<()> {
+    if !check.docker_container_id.is_empty() {
+        return Err(Error::new(
+            "Docker checks are not supported by this agent; use a script check, for example args = [\"docker\", \"exec\", \"CONTAINER\", \"COMMAND\"]",
+        ));
+    }
+    if !check.os_service.is_empty() {
+        return Err(Error::new(
+            "OSService checks are not supported by this agent; use a script check, for example args = [\"systemctl\", \"is-active\", \"UNIT\"]",
+        ));
+    }
+    Ok(())
+}
+
 /// Starts the check `check_id` as `check` says. Of several kinds in one definition the first of TTL,
 /// HTTP, TCP, UDP, gRPC, script, H2PING, alias runs.
 ///
@@ -180,6 +198,7 @@ pub fn start(around: &Surroundings, check_id: &str, check: &CheckType) -> Result
         let task = around.handle.spawn(ttl.clone().run());
         return Ok(Runner::Ttl(ttl, task));
     }
+    refused(check)?;
     let probe = if !check.http.is_empty() {
         Probe::Http(http::HttpProbe::new(around, check)?)
     } else if !check.tcp.is_empty() {
@@ -188,18 +207,10 @@ pub fn start(around: &Surroundings, check_id: &str, check: &CheckType) -> Result
         Probe::Udp(udp::UdpProbe::new(check))
     } else if !check.grpc.is_empty() {
         Probe::Grpc(grpc::GrpcProbe::new(around, check)?)
-    } else if !check.docker_container_id.is_empty() {
-        return Err(Error::new(
-            "Docker checks are not supported by this agent: run the command with a script check, for example args = [\"docker\", \"exec\", ...]",
-        ));
     } else if check.has_script() {
         Probe::Script(script::ScriptProbe::new(around, check))
     } else if !check.h2ping.is_empty() {
         Probe::H2ping(h2ping::H2pingProbe::new(around, check)?)
-    } else if !check.os_service.is_empty() {
-        return Err(Error::new(
-            "OSService checks are not supported by this agent: use a script check, for example args = [\"systemctl\", \"is-active\", ...]",
-        ));
     } else if check.is_alias() {
         let alias = alias::Alias::new(around, check_id, check);
         return Ok(Runner::Alias(around.handle.spawn(alias.run())));

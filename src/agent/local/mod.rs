@@ -335,8 +335,10 @@ impl State {
         if inner.checks.len() >= MAX_ENTRIES && !inner.checks.contains_key(&check.check_id) {
             return Err(full("checks"));
         }
+        // A reload removes a check and adds it again: its clock goes on.
         let before = inner
-            .live_check(&check.check_id)
+            .checks
+            .get(&check.check_id)
             .and_then(|c| c.critical_since);
         let critical_since = (check.status == CRITICAL).then(|| before.unwrap_or_else(now));
         let version = inner.next_version();
