@@ -48,6 +48,25 @@ impl Request {
     }
 
     fn options(&mut self, ctx: &Ctx, discovery: bool) -> Result<QueryOptions, HttpError> {
+        let mut options = self.mode_options(ctx, discovery)?;
+        if !self.query.is_empty() {
+            (options.min_query_index, options.max_query_time) = self.wait_options()?;
+        }
+        if options.min_query_index > 0 {
+            self.headers = HeaderMap::new();
+        }
+        Ok(options)
+    }
+
+    /// As [`Request::query_options`], for reads that never block: `index` and `wait` are not looked at.
+    ///
+    /// # Errors
+    /// As [`Request::query_options`].
+    pub fn options_without_wait(&mut self, ctx: &Ctx) -> Result<QueryOptions, HttpError> {
+        self.mode_options(ctx, false)
+    }
+
+    fn mode_options(&self, ctx: &Ctx, discovery: bool) -> Result<QueryOptions, HttpError> {
         let mut options = QueryOptions {
             token: self.token(ctx),
             filter: self.query.value("filter").to_owned(),
@@ -71,12 +90,6 @@ impl Request {
         }
         if let Some(value) = self.header(CACHE_CONTROL) {
             cache_control(value, &mut options)?;
-        }
-        if !self.query.is_empty() {
-            (options.min_query_index, options.max_query_time) = self.wait_options()?;
-        }
-        if options.min_query_index > 0 {
-            self.headers = HeaderMap::new();
         }
         Ok(options)
     }

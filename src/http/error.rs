@@ -54,11 +54,13 @@ impl HttpError {
         Self::bad_request(format!("Request decode failed: {cause}"))
     }
 
-    /// 501: a feature of Consul that this build does not have.
+    /// 501: a feature of Consul that this agent does not have, as in `Config entries are`.
     pub fn missing(feature: &str) -> Self {
         Self::new(
             StatusCode::NOT_IMPLEMENTED,
-            format!("{feature} not supported by this version of consul-lite"),
+            format!(
+                "{feature} not supported by this version of consul-lite: use a Consul server for it"
+            ),
         )
     }
 

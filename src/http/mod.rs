@@ -7,14 +7,19 @@
 //!
 //! [`Delegate`]: crate::structs::rpc::Delegate
 
+mod absent;
 mod body;
+mod catalog;
 mod conn;
 mod context;
 pub mod conventions;
 mod coordinate;
+mod discovery;
 mod error;
 mod event;
 mod gzip;
+mod health;
+mod internal_ui;
 mod kv;
 mod operator;
 mod path;
@@ -41,8 +46,12 @@ use routes::Route;
 /// The tables of all families.
 fn tables() -> &'static [&'static [Route]] {
     &[
+        absent::ROUTES,
+        catalog::ROUTES,
         coordinate::ROUTES,
         event::ROUTES,
+        health::ROUTES,
+        internal_ui::ROUTES,
         kv::ROUTES,
         operator::ROUTES,
         session::ROUTES,

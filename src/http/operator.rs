@@ -301,13 +301,13 @@ fn local_only(req: &Request) -> Result<(), HttpError> {
 fn keyring_refusal(ctx: &Ctx, req: &Request, key: &str) -> String {
     let dc = &ctx.settings.datacenter;
     let node = &ctx.settings.node_name;
-    if req.method != Method::GET {
-        if let Some(at) = base64_error(key) {
-            return format!(
-                "2 errors occurred:\n\t* WAN error: illegal base64 data at input byte {at}\n\t\
+    if req.method != Method::GET
+        && let Some(at) = base64_error(key)
+    {
+        return format!(
+            "2 errors occurred:\n\t* WAN error: illegal base64 data at input byte {at}\n\t\
                  * {dc} (LAN) error: illegal base64 data at input byte {at}\n\n"
-            );
-        }
+        );
     }
     let why = if req.method == Method::GET {
         "Keyring is empty (encryption not enabled)"
