@@ -11,6 +11,7 @@ pub mod filter;
 pub mod http;
 pub mod net;
 pub mod raft;
+pub mod server;
 pub mod store;
 pub mod structs;
 pub mod wire;

@@ -194,18 +194,17 @@ impl LogStore {
             Ok(())
         });
         done?;
-        for w in writes {
-            if w.truncate_from.is_some() {
-                self.load()?;
-            }
+        if writes
+            .iter()
+            .any(|w| w.truncate_from.is_some() || w.reset.is_some())
+        {
+            return self.load();
         }
         for w in writes {
             if let Some(hard) = &w.hard_state {
                 self.hard = hard.clone();
             }
-            if w.truncate_from.is_none() {
-                self.note_appended(&w.entries);
-            }
+            self.note_appended(&w.entries);
         }
         Ok(())
     }
@@ -334,6 +333,10 @@ fn get_u64(r: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
 }
 
 fn carry_out(conn: &Connection, w: &Write) -> rusqlite::Result<()> {
+    if let Some(meta) = &w.reset {
+        write_meta(conn, meta)?;
+        conn.execute("DELETE FROM log", [])?;
+    }
     if let Some(from) = w.truncate_from {
         conn.prepare_cached("DELETE FROM log WHERE idx >= ?1")?
             .execute([from as i64])?;

@@ -6,6 +6,7 @@
 //! has one that ignores unknown fields: `wire` words its errors as Consul does. Leaves any reading and writing of bytes to `wire`.
 //! Source: `docs/reference/rpc.md` appendix A and the object shapes of `docs/reference/http-2.md`.
 
+pub mod command;
 pub mod go;
 pub mod rpc;
 

@@ -16,9 +16,7 @@ use smol::future::FutureExt;
 use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock};
 use crate::drive::clock;
 use crate::drive::runtime::Shutdown;
-use crate::raft::{
-    ConfChange, EntryKind, Fault, Leadership, Raft, ReadState, Ready, Role, StepDown,
-};
+use crate::raft::{EntryKind, Fault, Leadership, Raft, ReadState, Ready, Role, StepDown};
 
 /// How many entries are applied between two looks at the size of the log.
 const COMPACTION_CHECK: u64 = 1024;
@@ -219,8 +217,7 @@ impl<R: Send + 'static> EventLoop<R> {
             Command::SnapshotMeta { index, answer } => {
                 drop(answer.try_send(self.core.snapshot_meta(index)));
             }
-            Command::RemoveServer { id, answer } => {
-                let change = ConfChange::Remove { id };
+            Command::Change { change, answer } => {
                 let result = self.core.propose_conf_change(now, &change);
                 drop(answer.try_send(result.map(drop).map_err(ProposeError::Refused)));
             }

@@ -17,7 +17,9 @@ use std::time::Instant;
 use smol::channel::{Receiver, Sender};
 
 use super::runtime::{Handle, Shutdown, Task};
-use crate::raft::{self, Entry, EntryKind, Leadership, Raft, Role, ServerId, SnapshotMeta, Write};
+use crate::raft::{
+    self, ConfChange, Entry, EntryKind, Leadership, Raft, Role, SnapshotMeta, Write,
+};
 use event_loop::EventLoop;
 
 /// Commands waiting for the core, at most; beyond, callers wait.
@@ -135,9 +137,9 @@ enum Command<R> {
         index: u64,
         answer: Sender<Option<SnapshotMeta>>,
     },
-    /// Take a server out of the configuration.
-    RemoveServer {
-        id: ServerId,
+    /// Change the membership.
+    Change {
+        change: ConfChange,
         answer: Sender<Result<(), ProposeError>>,
     },
     /// A restore ended.
@@ -275,13 +277,13 @@ impl<R: Send + 'static> RaftHandle<R> {
         result.recv().await.ok().flatten()
     }
 
-    /// Takes a server out of the configuration.
+    /// Changes the membership by one server.
     ///
     /// # Errors
     /// See [`ProposeError`].
-    pub async fn remove_server(&self, id: ServerId) -> Result<(), ProposeError> {
+    pub async fn change_membership(&self, change: ConfChange) -> Result<(), ProposeError> {
         let (answer, result) = smol::channel::bounded(1);
-        self.send(Command::RemoveServer { id, answer }).await?;
+        self.send(Command::Change { change, answer }).await?;
         result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
     }
 

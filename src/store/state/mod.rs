@@ -54,6 +54,8 @@ pub(super) struct Shared {
     applied: AtomicU64,
     watches: Arc<Watches>,
     lock_delay: LockDelay,
+    /// Counts how often the whole state was replaced or given up.
+    epoch: AtomicU64,
 }
 
 struct Pool {
@@ -85,6 +87,7 @@ impl State {
             applied: AtomicU64::new(applied),
             watches: Arc::new(Watches::new()),
             lock_delay: LockDelay::default(),
+            epoch: AtomicU64::new(0),
         }))
     }
 
@@ -129,7 +132,13 @@ impl State {
 
     /// Wakes every waiting query, for example when the server shuts down.
     pub fn abandon_all(&self) {
+        self.0.epoch.fetch_add(1, Ordering::Release);
         self.0.watches.abandon(self.applied_index());
+    }
+
+    /// Changes when the whole state is replaced: a query that waited across it answers as it is.
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::Acquire)
     }
 
     /// How many queries wait for a change.

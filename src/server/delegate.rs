@@ -1,0 +1,159 @@
+//! A server as the [`Delegate`] of its own agent: calls are met in process, nothing is encoded.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use super::{Server, endpoint::origin};
+use crate::structs::rpc::{BoxFuture, Delegate, Reply, Request, Stats};
+use crate::structs::{Error, Member, Position, Result, SnapshotRequest, SnapshotResponse};
+
+/// One boxed future per method, so that each call costs only what its own method needs.
+macro_rules! dispatch {
+    ($server:ident, $request:ident, { $($variant:ident => $method:ident),* $(,)? }, { $($special:tt)* }) => {
+        match $request {
+            $(Request::$variant(args) => {
+                Box::pin(async move { $server.$method(args).await.map(Reply::$variant) })
+            })*
+            $($special)*
+        }
+    };
+}
+
+impl Delegate for Server {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+        dispatch!(self, request, {
+            AutopilotGetConfiguration => autopilot_get_configuration,
+            AutopilotSetConfiguration => autopilot_set_configuration,
+            CatalogDeregister => catalog_deregister,
+            CatalogListDatacenters => catalog_list_datacenters,
+            CatalogListNodes => catalog_list_nodes,
+            CatalogListServices => catalog_list_services,
+            CatalogNodeServiceList => catalog_node_service_list,
+            CatalogNodeServices => catalog_node_services,
+            CatalogServiceList => catalog_service_list,
+            CatalogServiceNodes => catalog_service_nodes,
+            CoordinateListNodes => coordinate_list_nodes,
+            CoordinateNode => coordinate_node,
+            CoordinateUpdate => coordinate_update,
+            HealthChecksInState => health_checks_in_state,
+            HealthNodeChecks => health_node_checks,
+            HealthServiceChecks => health_service_checks,
+            HealthServiceNodes => health_service_nodes,
+            InternalEventFire => internal_event_fire,
+            InternalNodeDump => internal_node_dump,
+            InternalNodeInfo => internal_node_info,
+            InternalServiceDump => internal_service_dump,
+            KvsApply => kvs_apply,
+            KvsGet => kvs_get,
+            KvsList => kvs_list,
+            KvsListKeys => kvs_list_keys,
+            OperatorServerHealth => operator_server_health,
+            RaftGetConfiguration => raft_get_configuration,
+            RaftRemovePeerByAddress => raft_remove_peer,
+            RaftRemovePeerById => raft_remove_peer,
+            SessionApply => session_apply,
+            SessionGet => session_get,
+            SessionList => session_list,
+            SessionNodeSessions => session_node_sessions,
+            SessionRenew => session_renew,
+            StatusLeader => status_leader,
+            StatusPeers => status_peers,
+            TxnApply => txn_apply,
+            TxnRead => txn_read,
+        }, {
+            Request::CatalogRegister(args) => Box::pin(async move {
+                self.catalog_register(*args).await.map(Reply::CatalogRegister)
+            }),
+            Request::CoordinateListDatacenters(_) => Box::pin(async move {
+                self.coordinate_list_datacenters().await.map(Reply::CoordinateListDatacenters)
+            }),
+            Request::StatusPing(()) => Box::pin(async { Ok(Reply::StatusPing(())) }),
+            Request::StatusRaftStats(()) => Box::pin(async move {
+                self.status_raft_stats().await.map(Reply::StatusRaftStats)
+            }),
+        })
+    }
+
+    fn snapshot_save(
+        &self,
+        request: SnapshotRequest,
+    ) -> BoxFuture<'_, Result<(SnapshotResponse, File)>> {
+        Box::pin(self.save_snapshot(request))
+    }
+
+    fn snapshot_restore(
+        &self,
+        request: SnapshotRequest,
+        file: File,
+    ) -> BoxFuture<'_, Result<SnapshotResponse>> {
+        Box::pin(self.restore_snapshot(request, file))
+    }
+
+    fn members(&self, wan: bool) -> Option<Vec<Member>> {
+        if wan && self.options.serf_wan_port.is_none() {
+            return Some(Vec::new());
+        }
+        Some(vec![self.local_member(wan)])
+    }
+
+    fn coordinate(&self) -> Option<Position> {
+        (!self.options.disable_coordinates).then(origin)
+    }
+
+    fn join(&self, addresses: Vec<String>, _wan: bool) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(async move { self.join_addresses(&addresses) })
+    }
+
+    fn force_leave(&self, node: String, _prune: bool) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            if node.eq_ignore_ascii_case(&self.options.node_name) {
+                // A member that is alive refutes its own leaving.
+                return Ok(());
+            }
+            Err(Error::new(format!(
+                "agent: No node found with name '{node}'"
+            )))
+        })
+    }
+
+    fn leave(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            log::info!(target: "agent.server", "server starting leave");
+            Ok(())
+        })
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Stats> {
+        Box::pin(async move {
+            let mut stats = Stats::from([
+                ("consul".to_owned(), self.consul_stats()),
+                ("raft".to_owned(), self.raft_stats().await),
+                ("serf_lan".to_owned(), serf_stats()),
+            ]);
+            if self.options.serf_wan_port.is_some() {
+                stats.insert("serf_wan".to_owned(), serf_stats());
+            }
+            stats
+        })
+    }
+}
+
+/// Figures of a pool with one member.
+fn serf_stats() -> BTreeMap<String, String> {
+    [
+        ("coordinate_resets", "0"),
+        ("encrypted", "false"),
+        ("event_queue", "0"),
+        ("event_time", "1"),
+        ("failed", "0"),
+        ("health_score", "0"),
+        ("intent_queue", "0"),
+        ("left", "0"),
+        ("member_time", "1"),
+        ("members", "1"),
+        ("query_queue", "0"),
+        ("query_time", "1"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .into()
+}

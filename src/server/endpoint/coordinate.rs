@@ -1,0 +1,117 @@
+//! `Coordinate.*`: network coordinates, as soft state.
+//!
+//! They are not worth a disk write: they live in the server's memory and come again by themselves.
+//! Source: `docs/reference/http-1.md` section 6.
+
+use crate::server::{MAX_COORDINATES, Server};
+use crate::store::WatchSet;
+use crate::structs::{
+    Coordinate, CoordinateUpdateRequest, DCSpecificRequest, DatacenterMap, Error,
+    IndexedCoordinates, NodeSpecificRequest, Position, Result,
+};
+
+/// Vivaldi's dimensions.
+const DIMENSIONS: usize = 8;
+
+impl Server {
+    /// `Coordinate.Update`: a node that the catalog does not have is dropped silently.
+    pub(crate) async fn coordinate_update(&self, request: CoordinateUpdateRequest) -> Result<()> {
+        self.check_datacenter(&request.datacenter)?;
+        let position = request
+            .coord
+            .ok_or_else(|| Error::new("incompatible coordinate"))?;
+        let vec = position.vec.as_deref().unwrap_or(&[]);
+        let numbers = [position.error, position.adjustment, position.height];
+        if vec.len() != DIMENSIONS || !vec.iter().chain(&numbers).all(|v| v.is_finite()) {
+            return Err(Error::new("incompatible coordinate"));
+        }
+        let index = {
+            let state = self.state.read()?;
+            if state.node(&mut WatchSet::new(), &request.node)?.1.is_none() {
+                return Ok(());
+            }
+            state.applied_index()
+        };
+        let mut soft = self.lock_coordinates();
+        let name = request.node.to_lowercase();
+        if soft.nodes.len() >= MAX_COORDINATES && !soft.nodes.contains_key(&name) {
+            return Ok(());
+        }
+        let coordinate = Coordinate {
+            node: request.node,
+            segment: request.segment,
+            coord: Some(position),
+        };
+        soft.nodes.insert(name, coordinate);
+        soft.index = soft.index.max(index);
+        Ok(())
+    }
+
+    /// `Coordinate.ListNodes`.
+    pub(crate) async fn coordinate_list_nodes(
+        &self,
+        request: DCSpecificRequest,
+    ) -> Result<IndexedCoordinates> {
+        self.check_datacenter(&request.datacenter)?;
+        let (meta, coordinates) = self
+            .read(&request.options, |state, watch| {
+                let (index, nodes) = state.nodes(watch, &None)?;
+                let soft = self.lock_coordinates();
+                let known = nodes
+                    .iter()
+                    .filter_map(|n| soft.nodes.get(&n.node.to_lowercase()));
+                Ok((index.max(soft.index), known.cloned().collect::<Vec<_>>()))
+            })
+            .await?;
+        Ok(IndexedCoordinates {
+            coordinates: Some(coordinates),
+            meta,
+        })
+    }
+
+    /// `Coordinate.Node`.
+    pub(crate) async fn coordinate_node(
+        &self,
+        request: NodeSpecificRequest,
+    ) -> Result<IndexedCoordinates> {
+        self.check_datacenter(&request.datacenter)?;
+        let (meta, coordinates) = self
+            .read(&request.options, |state, watch| {
+                let (index, node) = state.node(watch, &request.node)?;
+                let soft = self.lock_coordinates();
+                let known = node.and_then(|n| soft.nodes.get(&n.node.to_lowercase()).cloned());
+                Ok((index.max(soft.index), known.into_iter().collect::<Vec<_>>()))
+            })
+            .await?;
+        Ok(IndexedCoordinates {
+            coordinates: Some(coordinates),
+            meta,
+        })
+    }
+
+    /// `Coordinate.ListDatacenters`: the servers' coordinates in the WAN pool.
+    pub(crate) async fn coordinate_list_datacenters(&self) -> Result<Vec<DatacenterMap>> {
+        let name = format!("{}.{}", self.options.node_name, self.options.datacenter);
+        let here = Coordinate {
+            node: self.options.node_name.clone(),
+            segment: String::new(),
+            coord: Some(origin()),
+        };
+        log::trace!(target: "agent.server", "coordinates of {name} asked for");
+        Ok(vec![DatacenterMap {
+            datacenter: self.options.datacenter.clone(),
+            area_id: "wan".to_owned(),
+            coordinates: Some(vec![here]),
+        }])
+    }
+}
+
+/// Where every node begins, and a lone one stays.
+pub(in crate::server) fn origin() -> Position {
+    Position {
+        vec: Some(vec![0.0; DIMENSIONS]),
+        error: 1.5,
+        adjustment: 0.0,
+        height: 0.000_01,
+    }
+}

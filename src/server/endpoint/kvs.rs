@@ -1,0 +1,100 @@
+//! `KVS.*`: the key/value store.
+//!
+//! Source: `docs/reference/http-1.md` section 2.
+
+use crate::drive;
+use crate::server::Server;
+use crate::store::ApplyReply;
+use crate::structs::{
+    self, Error, IndexedDirEntries, IndexedKeyList, KVSRequest, KeyListRequest, KeyRequest, Result,
+    command, kv_op,
+};
+
+impl Server {
+    /// `KVS.Apply`: true only where the operation can fail (cas, delete-cas, lock, unlock) and did not.
+    pub(crate) async fn kvs_apply(&self, request: KVSRequest) -> Result<bool> {
+        self.check_datacenter(&request.datacenter)?;
+        if !self.kvs_may_apply(&request).await? {
+            return Ok(false);
+        }
+        let (index, reply) = self.apply(command::KVS, &request).await?;
+        if matches!(
+            request.op.as_str(),
+            kv_op::DELETE | kv_op::DELETE_CAS | kv_op::DELETE_TREE
+        ) {
+            self.tombstones.hint(drive::now(), index);
+        }
+        Ok(matches!(reply, ApplyReply::Bool(true)))
+    }
+
+    /// What is decided before Raft because it needs a clock: the lock-delay. False when it forbids.
+    pub(super) async fn kvs_may_apply(&self, request: &KVSRequest) -> Result<bool> {
+        if request.dir_ent.key.is_empty() && request.op != kv_op::DELETE_TREE {
+            return Err(Error::new("Must provide key"));
+        }
+        if request.op != kv_op::LOCK {
+            return Ok(true);
+        }
+        self.wait_for_leader().await?;
+        let now = drive::now() - self.options.clock;
+        let delayed = !self.state.lock_delay(now, &request.dir_ent.key).is_zero();
+        if delayed {
+            log::warn!(
+                target: "agent.server.kvs",
+                "Rejecting lock of key due to lock-delay: key={}",
+                request.dir_ent.key
+            );
+        }
+        Ok(!delayed)
+    }
+
+    /// `KVS.Get`.
+    pub(crate) async fn kvs_get(&self, request: KeyRequest) -> Result<IndexedDirEntries> {
+        self.check_datacenter(&request.datacenter)?;
+        let (meta, entry) = self
+            .read(&request.options, |state, watch| {
+                let (index, entry) = state.kvs_get(watch, &request.key)?;
+                // What exists answers with its own index.
+                Ok((entry.as_ref().map_or(index, |e| e.modify_index), entry))
+            })
+            .await?;
+        Ok(IndexedDirEntries {
+            entries: entry.map(|e| vec![e]),
+            meta,
+        })
+    }
+
+    /// `KVS.List`.
+    pub(crate) async fn kvs_list(&self, request: KeyRequest) -> Result<IndexedDirEntries> {
+        self.check_datacenter(&request.datacenter)?;
+        let (meta, entries) = self
+            .read(&request.options, |state, watch| {
+                Ok(state.kvs_list(watch, &request.key)?)
+            })
+            .await?;
+        let entries = Some(entries).filter(|list| !list.is_empty());
+        Ok(IndexedDirEntries { entries, meta })
+    }
+
+    /// `KVS.ListKeys`.
+    pub(crate) async fn kvs_list_keys(&self, request: KeyListRequest) -> Result<IndexedKeyList> {
+        self.check_datacenter(&request.datacenter)?;
+        let (meta, keys) = self
+            .read(&request.options, |state, watch| {
+                Ok(state.kvs_list_keys(watch, &request.prefix, &request.seperator)?)
+            })
+            .await?;
+        Ok(IndexedKeyList {
+            keys: Some(keys),
+            meta,
+        })
+    }
+}
+
+/// What a lock refused by the lock-delay is called in a transaction.
+pub(super) fn lock_delay_error(key: &str) -> String {
+    format!(
+        "failed to lock key {} due to lock delay",
+        structs::go::quote(key)
+    )
+}

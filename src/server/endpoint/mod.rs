@@ -1,0 +1,16 @@
+//! The RPC endpoints, one file per RPC name.
+//!
+//! Each method validates what Consul validates on the leader, then reads the state or proposes the FSM
+//! command. Source: `docs/reference/rpc.md` section 11.
+
+mod catalog;
+mod coordinate;
+mod health;
+mod internal;
+mod kvs;
+mod operator;
+mod session;
+mod status;
+mod txn;
+
+pub(super) use coordinate::origin;

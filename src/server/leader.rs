@@ -1,0 +1,217 @@
+//! The leader's duties: catching up, its own registration, session TTLs, tombstones.
+//!
+//! Everything here begins with leadership and ends with it; an idle leader wakes for a due session or
+//! tombstone and once a minute to compare the members with the catalog, and writes only a difference.
+//! Source: `docs/reference/raft.md` section 6, `docs/reference/http-2.md` section 9.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use smol::future::FutureExt;
+
+use super::Server;
+use crate::drive::{self, Handle, Shutdown, Task};
+use crate::raft::{ConfChange, Leadership, Role};
+use crate::store::WatchSet;
+use crate::structs::{
+    self, AutopilotSetConfigRequest, Result, Session, SessionRequest, TombstoneRequest, command,
+};
+
+/// How often the members are compared with the catalog.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause before a duty that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Starts to follow the leadership; ends with the shutdown.
+    pub fn start(self: &Arc<Self>, runtime: &Handle, shutdown: Shutdown) -> Task<()> {
+        let server = self.clone();
+        runtime.spawn(async move { server.follow_leadership(shutdown).await })
+    }
+
+    async fn follow_leadership(self: Arc<Self>, shutdown: Shutdown) {
+        let changes = self.raft.leadership_changes();
+        let mut current = self.raft.leadership();
+        loop {
+            if current.leader.is_some() {
+                self.had_leader.store(true, Ordering::Release);
+            }
+            let next_change = async { changes.recv().await.ok() };
+            let end = async {
+                shutdown.triggered().await;
+                None
+            };
+            let lead = async {
+                if current.role == Role::Leader {
+                    self.lead(&current).await;
+                }
+                std::future::pending().await
+            };
+            let Some(next) = next_change.or(end).or(lead).await else {
+                break;
+            };
+            if next.role != Role::Leader || next.term != current.term {
+                self.stop_leading();
+            }
+            current = next;
+        }
+        self.stop_leading();
+    }
+
+    fn stop_leading(&self) {
+        if self.ready.swap(false, Ordering::AcqRel) {
+            log::info!(target: "agent.server", "cluster leadership lost");
+        }
+        self.session_timers.clear_all();
+        self.tombstones.clear();
+    }
+
+    /// Leads until dropped.
+    async fn lead(&self, leadership: &Leadership) {
+        while let Err(error) = self.establish(leadership).await {
+            log::error!(target: "agent.server", "failed to establish leadership: error={error}");
+            drive::sleep(RETRY).await;
+        }
+        let mut next_reconcile = drive::now();
+        loop {
+            if drive::now() >= next_reconcile {
+                if let Err(error) = self.reconcile().await {
+                    log::error!(target: "agent.server", "failed to reconcile: error={error}");
+                }
+                next_reconcile = drive::now() + RECONCILE_INTERVAL;
+            }
+            self.expire_sessions().await;
+            self.reap_tombstones().await;
+            let deadlines = [
+                self.session_timers.next_deadline(),
+                self.tombstones.next_deadline(),
+            ];
+            let due = deadlines
+                .into_iter()
+                .flatten()
+                .fold(next_reconcile, Instant::min);
+            drive::sleep_until(due)
+                .or(self.session_timers.changed())
+                .or(self.tombstones.changed())
+                .await;
+        }
+    }
+
+    /// What must be done before this leader may answer.
+    async fn establish(&self, leadership: &Leadership) -> Result<()> {
+        self.raft.barrier().await.map_err(super::propose_error)?;
+        self.arm_timers()?;
+        log::info!(target: "agent.server", "cluster leadership acquired");
+        self.ready.store(true, Ordering::Release);
+        log::info!(
+            target: "agent.server",
+            "New leader elected: payload={} term={}",
+            self.options.node_name,
+            leadership.term
+        );
+        self.announce_address().await?;
+        let has_autopilot = self
+            .state
+            .read()?
+            .autopilot_config(&mut WatchSet::new())?
+            .1
+            .is_some();
+        if !has_autopilot {
+            let request = AutopilotSetConfigRequest {
+                config: self.options.autopilot.clone(),
+                ..AutopilotSetConfigRequest::default()
+            };
+            self.apply(command::AUTOPILOT, &request).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts this server's present address into the Raft configuration if it is another one there.
+    async fn announce_address(&self) -> Result<()> {
+        let Some(status) = self.raft.status().await else {
+            return Ok(());
+        };
+        let (own, address) = (&self.options.node_id, self.rpc_address());
+        let known = status
+            .configuration
+            .servers
+            .iter()
+            .find(|server| server.id == *own);
+        if known.is_none_or(|server| server.address == address) {
+            return Ok(());
+        }
+        log::info!(target: "agent.server", "address of this server changed: address={address}");
+        let change = ConfChange::AddVoter {
+            id: own.as_str().into(),
+            address,
+        };
+        self.raft
+            .change_membership(change)
+            .await
+            .map_err(super::propose_error)
+    }
+
+    /// Starts the clocks of all sessions, and of the tombstones that are there already.
+    pub(super) fn arm_timers(&self) -> Result<()> {
+        let state = self.state.read()?;
+        let now = drive::now();
+        let (_, sessions) = state.session_list(&mut WatchSet::new())?;
+        for session in &sessions {
+            self.session_timers.reset(now, session);
+        }
+        match state.tombstone_index()? {
+            0 => {}
+            index => self.tombstones.hint(now, index),
+        }
+        Ok(())
+    }
+
+    async fn expire_sessions(&self) {
+        for id in self.session_timers.expired(drive::now()) {
+            let session = Session {
+                id: id.clone(),
+                ..Session::default()
+            };
+            let request = SessionRequest {
+                datacenter: self.options.datacenter.clone(),
+                op: structs::session_op::DESTROY.to_owned(),
+                session: session.clone(),
+                ..SessionRequest::default()
+            };
+            match self.destroy_session(&request).await {
+                Ok(()) => {
+                    log::debug!(target: "agent.server", "Session TTL expired: session={id}");
+                }
+                Err(error) => {
+                    log::error!(
+                        target: "agent.server",
+                        "Session destroy failed: session={id} error={error}"
+                    );
+                    // Until the session is gone or renewed it is tried again.
+                    let again = Session {
+                        ttl: format!("{}s", RETRY.as_secs()),
+                        ..session
+                    };
+                    self.session_timers.reset(drive::now(), &again);
+                }
+            }
+        }
+    }
+
+    async fn reap_tombstones(&self) {
+        let Some(index) = self.tombstones.due(drive::now()) else {
+            return;
+        };
+        let request = TombstoneRequest {
+            datacenter: self.options.datacenter.clone(),
+            op: "reap".to_owned(),
+            reap_index: index,
+            ..TombstoneRequest::default()
+        };
+        if let Err(error) = self.apply(command::TOMBSTONE, &request).await {
+            log::error!(target: "agent.server", "failed to reap tombstones: error={error}");
+            self.tombstones.hint(drive::now(), index);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a server does: the RPC endpoints, reading with the asked consistency, and the leader's duties.
+//!
+//! One file per RPC name in `endpoint/`. Every write becomes an FSM command and goes through Raft; every
+//! read is one transaction on the local state, after the consistency it asked for is given. Knows no HTTP.
+//! Source: `docs/reference/rpc.md`.
+
+mod delegate;
+mod endpoint;
+mod figures;
+mod leader;
+mod member;
+mod query;
+pub mod rtt;
+mod session_timers;
+mod snapshot;
+mod start;
+pub mod storage;
+mod tombstone_gc;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use smol::channel::Sender;
+
+use crate::drive::raft::{ProposeError, RaftHandle};
+use crate::raft;
+use crate::store::{ApplyReply, State};
+use crate::structs::{self, Coordinate, Error, Position, Result};
+use crate::wire::msgpack;
+pub use start::{Running, Tuning};
+
+use session_timers::SessionTimers;
+use tombstone_gc::TombstoneGc;
+
+/// The version of Consul whose behaviour and protocols this agent has; it is what peers and tools read.
+pub const CONSUL_VERSION: &str = "1.8.7";
+
+/// What a server needs to know about itself.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Node name.
+    pub node_name: String,
+    /// Node id, a UUID.
+    pub node_id: String,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Address that others reach this server at.
+    pub advertise: IpAddr,
+    /// Port of the RPC listener; with the address it is the server's Raft address.
+    pub server_port: u16,
+    /// Port of the LAN gossip.
+    pub serf_lan_port: u16,
+    /// Port of the WAN gossip, if there is one.
+    pub serf_wan_port: Option<u16>,
+    /// Whether the server was started to be the first, or the only one.
+    pub bootstrap: bool,
+    /// How many servers were to be waited for; 0 when not given.
+    pub bootstrap_expect: u32,
+    /// How long a call waits for a leader.
+    pub rpc_hold_timeout: Duration,
+    /// Wait of a blocking query that names none.
+    pub default_query_time: Duration,
+    /// Longest wait of a blocking query.
+    pub max_query_time: Duration,
+    /// Autopilot's settings at the first start of a cluster.
+    pub autopilot: structs::AutopilotConfig,
+    /// Smallest session TTL.
+    pub session_ttl_min: Duration,
+    /// Whether coordinates are off.
+    pub disable_coordinates: bool,
+    /// Where snapshots that are being saved or restored lie for a while.
+    pub temp_dir: PathBuf,
+    /// The start of the time that lock-delays are counted in.
+    pub clock: Instant,
+}
+
+/// A user event to be delivered to the agents of the datacenter.
+#[derive(Clone, Debug)]
+pub struct UserEvent {
+    /// The event's name.
+    pub name: String,
+    /// The agent's own encoding of the event.
+    pub payload: Vec<u8>,
+}
+
+/// A server: shared by everything that calls its endpoints.
+pub struct Server {
+    options: Options,
+    raft: RaftHandle<ApplyReply>,
+    state: State,
+    /// Set once the leader's barrier is applied: from then on its reads are up to date.
+    ready: AtomicBool,
+    /// Set once any leader was known: stale reads are refused before.
+    had_leader: AtomicBool,
+    session_timers: SessionTimers,
+    tombstones: TombstoneGc,
+    /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
+    coordinates: Mutex<SoftCoordinates>,
+    events: Sender<UserEvent>,
+    /// When this server became healthy in the eyes of autopilot.
+    stable_since: std::time::SystemTime,
+}
+
+/// Coordinates and the Raft index at which they last changed.
+#[derive(Default)]
+struct SoftCoordinates {
+    nodes: HashMap<String, Coordinate>,
+    index: u64,
+}
+
+/// Coordinates kept at most: one per node of a very large datacenter.
+const MAX_COORDINATES: usize = 65_536;
+
+impl Server {
+    /// A server around a running Raft loop. `events` receives the user events to deliver.
+    pub fn new(
+        options: Options,
+        raft: RaftHandle<ApplyReply>,
+        state: State,
+        events: Sender<UserEvent>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            raft,
+            state,
+            ready: AtomicBool::new(false),
+            had_leader: AtomicBool::new(false),
+            session_timers: SessionTimers::default(),
+            tombstones: TombstoneGc::default(),
+            coordinates: Mutex::default(),
+            events,
+            stable_since: crate::drive::wall(),
+        })
+    }
+
+    /// `ip:port` of this server's RPC listener.
+    fn rpc_address(&self) -> String {
+        std::net::SocketAddr::new(self.options.advertise, self.options.server_port).to_string()
+    }
+
+    /// Proposes an FSM command and waits for its result.
+    async fn apply<T: Serialize>(&self, kind: u8, body: &T) -> Result<(u64, ApplyReply)> {
+        self.wait_for_leader().await?;
+        let mut data = vec![kind];
+        msgpack::append(&mut data, body).map_err(|e| Error::new(e.to_string()))?;
+        let applied = self
+            .raft
+            .propose(data.into())
+            .await
+            .map_err(propose_error)?;
+        match applied.reply {
+            Some(ApplyReply::Error(error)) => Err(error),
+            Some(reply) => Ok((applied.index, reply)),
+            None => Err(Error::new(
+                "raft: a command was answered by no state machine",
+            )),
+        }
+    }
+
+    /// Whether this server leads and has caught up with its own log.
+    fn is_ready_leader(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Refuses a datacenter other than this one; empty means this one.
+    fn check_datacenter(&self, datacenter: &str) -> Result<()> {
+        if datacenter.is_empty() || datacenter == self.options.datacenter {
+            return Ok(());
+        }
+        Err(Error::new(structs::NO_PATH_TO_DATACENTER))
+    }
+
+    /// Positions of all nodes by lower-case name.
+    fn positions(&self) -> HashMap<String, Position> {
+        let soft = self.lock_coordinates();
+        soft.nodes
+            .iter()
+            .filter_map(|(name, c)| c.coord.clone().map(|p| (name.clone(), p)))
+            .collect()
+    }
+
+    fn lock_coordinates(&self) -> std::sync::MutexGuard<'_, SoftCoordinates> {
+        self.coordinates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the user is told when Raft did not take a proposal.
+fn propose_error(error: ProposeError) -> Error {
+    match error {
+        ProposeError::Refused(raft::Error::NotLeader(_)) => Error::new(structs::NO_CLUSTER_LEADER),
+        ProposeError::Refused(other) => Error::new(other.to_string()),
+        ProposeError::Lost => Error::new("leadership lost while committing log"),
+        ProposeError::Disk(why) => Error::new(why),
+        ProposeError::Shutdown => Error::new("raft is already shutdown"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

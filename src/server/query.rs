@@ -1,0 +1,133 @@
+//! How a read is answered: the consistency it asks for, and blocking until something changed.
+//!
+//! A blocked query holds nothing but the topics it watches: its result is dropped and read again when
+//! something changed or the time is up.
+//! Source: `docs/reference/rpc.md` sections 7 and 8, `docs/reference/http-1.md` sections 1.4 and 1.5.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Server, propose_error};
+use crate::drive;
+use crate::store::{Read, WatchSet};
+use crate::structs::{self, Error, QueryMeta, QueryOptions, Result};
+
+/// The random part of a wait is at most this fraction of it, so that queries do not end in step.
+const JITTER_FRACTION: u32 = 16;
+/// First pause before asking again for a leader.
+const LEADER_POLL: Duration = Duration::from_millis(10);
+
+/// A random part of at most `1 / JITTER_FRACTION` of a duration.
+fn jitter(of: Duration) -> Duration {
+    of.mul_f64(fastrand::f64() / f64::from(JITTER_FRACTION))
+}
+
+impl Server {
+    /// Waits until this server is a leader that may answer, for as long as calls are held.
+    ///
+    /// # Errors
+    /// `No cluster leader`, or what the disk says when it is why there is none.
+    pub(super) async fn wait_for_leader(&self) -> Result<()> {
+        if self.is_ready_leader() {
+            return Ok(());
+        }
+        let deadline = drive::now() + self.options.rpc_hold_timeout;
+        let mut pause = LEADER_POLL;
+        while drive::now() < deadline {
+            drive::sleep(pause).await;
+            if self.is_ready_leader() {
+                return Ok(());
+            }
+            pause = (pause * 2).min(self.options.rpc_hold_timeout / JITTER_FRACTION);
+        }
+        Err(self
+            .raft
+            .disk_fault()
+            .map_or(Error::new(structs::NO_CLUSTER_LEADER), Error::new))
+    }
+
+    /// Gives the consistency that the options ask for.
+    async fn make_consistent(&self, options: &QueryOptions) -> Result<()> {
+        if options.allow_stale && self.had_leader.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.wait_for_leader().await?;
+        if options.require_consistent {
+            let index = self.raft.read_index().await.map_err(propose_error)?;
+            self.wait_applied(index).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the state machine has applied `index`.
+    async fn wait_applied(&self, index: u64) -> Result<()> {
+        let deadline = drive::now() + self.options.rpc_hold_timeout;
+        let mut pause = Duration::from_micros(200);
+        while self.raft.applied_index() < index {
+            if drive::now() >= deadline {
+                return Err(Error::new(structs::NOT_READY_CONSISTENT));
+            }
+            drive::sleep(pause).await;
+            pause = (pause * 2).min(LEADER_POLL);
+        }
+        Ok(())
+    }
+
+    /// What an answer says about who answered.
+    pub(super) fn meta(&self, index: u64) -> QueryMeta {
+        let known_leader = self.raft.leadership().leader.is_some();
+        QueryMeta {
+            index,
+            known_leader,
+            ..QueryMeta::default()
+        }
+    }
+
+    /// Answers a read: runs `read` on a snapshot of the state and, if the options say so, again after each
+    /// change of what it depends on until its index exceeds the one given or the time is up.
+    ///
+    /// # Errors
+    /// What `read` says, or that there is no leader.
+    pub(super) async fn read<T>(
+        &self,
+        options: &QueryOptions,
+        read: impl Fn(&Read, &mut WatchSet) -> Result<(u64, T)>,
+    ) -> Result<(QueryMeta, T)> {
+        self.make_consistent(options).await?;
+        if options.min_query_index == 0 {
+            let state = self.state.read()?;
+            let (index, data) = read(&state, &mut WatchSet::new())?;
+            return Ok((self.meta(index.max(1)), data));
+        }
+        self.read_blocking(options, read).await
+    }
+
+    async fn read_blocking<T>(
+        &self,
+        options: &QueryOptions,
+        read: impl Fn(&Read, &mut WatchSet) -> Result<(u64, T)>,
+    ) -> Result<(QueryMeta, T)> {
+        let wait = match options.max_query_time.to_std() {
+            Duration::ZERO => self.options.default_query_time,
+            wait => wait.min(self.options.max_query_time),
+        };
+        let deadline = drive::now() + wait + jitter(wait);
+        let mut last_round = false;
+        loop {
+            let epoch = self.state.epoch();
+            let mut watch = WatchSet::new();
+            {
+                let state = self.state.read()?;
+                let (index, data) = read(&state, &mut watch)?;
+                if index.max(1) > options.min_query_index || last_round {
+                    return Ok((self.meta(index.max(1)), data));
+                }
+            }
+            let changed = drive::timeout_at(deadline, watch.changed(&self.state)).await;
+            last_round = changed.is_err() || self.state.epoch() != epoch;
+            if options.require_consistent && !last_round {
+                self.make_consistent(options).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Saving and restoring the whole state as Consul's archive.
+//!
+//! Source: `docs/reference/http-1.md` section 9, `docs/reference/raft.md` sections 8 and 9.
+
+use std::fs::File;
+
+use super::{Server, propose_error};
+use crate::drive;
+use crate::store::snapshot::archive;
+use crate::structs::go::GoTime;
+use crate::structs::{Error, Result, SnapshotRequest, SnapshotResponse};
+
+/// How often a view is taken anew when it turns out to be too old.
+const SNAPSHOT_TRIES: usize = 5;
+
+impl Server {
+    /// Takes a snapshot; the archive as a file positioned at its start.
+    pub(super) async fn save_snapshot(
+        &self,
+        request: SnapshotRequest,
+    ) -> Result<(SnapshotResponse, File)> {
+        self.check_datacenter(&request.datacenter)?;
+        if !request.allow_stale {
+            // Everything written before the call is in the snapshot.
+            self.wait_for_leader().await?;
+            self.raft.barrier().await.map_err(propose_error)?;
+        }
+        // A view begun now may be older than what the core has cut from its log: then once more.
+        for _ in 0..SNAPSHOT_TRIES {
+            let view = self.state.snapshot()?;
+            let index = view.index();
+            let Some(meta) = self.raft.snapshot_meta(index).await else {
+                continue;
+            };
+            let dir = self.options.temp_dir.clone();
+            let now = GoTime::from_system(drive::wall());
+            let unix_ms = now.unix().max(0) as u64 * 1000 + u64::from(now.nanos / 1_000_000);
+            let saved = smol::unblock(move || archive::save(&view, &meta, unix_ms, &dir)).await;
+            let file =
+                saved.map_err(|e| Error::new(format!("Raft error when taking snapshot: {e}")))?;
+            return Ok((
+                SnapshotResponse {
+                    error: String::new(),
+                    meta: self.meta(index),
+                },
+                file,
+            ));
+        }
+        Err(Error::new(
+            "Raft error when taking snapshot: nothing new to snapshot",
+        ))
+    }
+
+    /// Replaces the state by an archive's; the archive is verified before anything changes.
+    pub(super) async fn restore_snapshot(
+        &self,
+        request: SnapshotRequest,
+        file: File,
+    ) -> Result<SnapshotResponse> {
+        self.check_datacenter(&request.datacenter)?;
+        self.wait_for_leader().await?;
+        let dir = self.options.temp_dir.clone();
+        let archive = smol::unblock(move || archive::open(file, &dir)).await?;
+        self.raft
+            .restore(archive.state, archive.meta.index)
+            .await
+            .map_err(propose_error)?;
+        // What the leader keeps in memory belonged to the old state.
+        self.session_timers.clear_all();
+        self.arm_timers()?;
+        let meta = self.meta(self.raft.applied_index());
+        Ok(SnapshotResponse {
+            error: String::new(),
+            meta,
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! The store as the Raft loop needs it: the log's writer and the state machine, each for its own thread.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::time::Instant;
+
+use crate::drive;
+use crate::drive::raft::{DiskError, LogWriter, StateMachine};
+use crate::raft::{Entry, SnapshotMeta, Write};
+use crate::store::{ApplyReply, Fsm, LogStore, StoreError};
+
+fn disk_error(error: &StoreError) -> DiskError {
+    DiskError {
+        text: error.to_string(),
+    }
+}
+
+/// The Raft log's writing side.
+pub struct Log(pub LogStore);
+
+impl LogWriter for Log {
+    fn write(&mut self, writes: &[Write]) -> Result<(), DiskError> {
+        self.0.write(writes).map_err(|e| disk_error(&e))
+    }
+
+    fn compaction_due(&self, applied: u64) -> Option<u64> {
+        self.0.compaction_due(applied)
+    }
+
+    fn compact(&mut self, meta: &SnapshotMeta) -> Result<(), DiskError> {
+        self.0
+            .compact(meta, meta.index + 1)
+            .and_then(|()| self.0.shrink())
+            .map_err(|e| disk_error(&e))
+    }
+}
+
+/// The state machine's writing side.
+pub struct Machine {
+    /// The state.
+    pub fsm: Fsm,
+    /// The start of the time that lock-delays are counted in.
+    pub clock: Instant,
+}
+
+impl StateMachine for Machine {
+    type Reply = ApplyReply;
+
+    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Option<ApplyReply>>, DiskError> {
+        let now = drive::now() - self.clock;
+        let replies = self.fsm.apply(now, entries).map_err(|e| disk_error(&e))?;
+        Ok(replies.into_iter().map(Some).collect())
+    }
+
+    fn make_durable(&mut self) -> Result<u64, DiskError> {
+        let index = self.fsm.make_durable().map_err(|e| disk_error(&e))?;
+        self.fsm.shrink().map_err(|e| disk_error(&e))?;
+        Ok(index)
+    }
+
+    fn restore(&mut self, file: File, meta: &SnapshotMeta) -> Result<(), DiskError> {
+        self.fsm
+            .restore(&mut BufReader::new(file), meta)
+            .map_err(|e| disk_error(&e))
+    }
+}
