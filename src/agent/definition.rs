@@ -24,6 +24,11 @@ const GATEWAYS: [&str; 4] = [
     "api-gateway",
 ];
 
+/// Whether services of this kind are proxies or gateways.
+pub fn is_proxy(kind: &str) -> bool {
+    kind == CONNECT_PROXY || GATEWAYS.contains(&kind)
+}
+
 /// Whether a status is one that a user may give.
 pub fn is_status(status: &str) -> bool {
     matches!(status, PASSING | WARNING | CRITICAL)

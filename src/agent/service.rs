@@ -136,6 +136,11 @@ impl Agent {
             warning: 1,
         });
         expand_tagged_addresses(service);
+        for upstream in service.proxy.upstreams.iter_mut().flatten() {
+            if upstream.destination_type.is_empty() {
+                "service".clone_into(&mut upstream.destination_type);
+            }
+        }
 
         let id = service.id.clone();
         let before: Vec<HealthCheck> = self.local.checks_for_service(&id, false);

@@ -3,10 +3,11 @@
 //! Source: `docs/reference/http-1.md` section 1.12.
 
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::agent::Agent;
 use crate::agent::event::Buffer;
 use crate::structs::go::GoDuration;
 use crate::structs::rpc::Delegate;
@@ -21,6 +22,7 @@ pub struct Ctx {
     pub settings: Settings,
     /// Settings that a reload may change.
     live: RwLock<Live>,
+    agent: OnceLock<Arc<Agent>>,
 }
 
 /// Settings that a reload may change.
@@ -99,7 +101,19 @@ impl Ctx {
             events,
             settings,
             live: RwLock::new(live),
+            agent: OnceLock::new(),
         }
+    }
+
+    /// Says which agent `/v1/agent/*` is about; the first call counts.
+    pub fn set_agent(&self, agent: Arc<Agent>) {
+        // A process runs one agent, so a second one would be the same.
+        let _ = self.agent.set(agent);
+    }
+
+    /// The agent that `/v1/agent/*` is about.
+    pub fn agent(&self) -> Option<&Arc<Agent>> {
+        self.agent.get()
     }
 
     /// Takes over what a reload changed.

@@ -8,6 +8,10 @@
 //! [`Delegate`]: crate::structs::rpc::Delegate
 
 mod absent;
+mod agent;
+mod agent_check;
+mod agent_health;
+mod agent_service;
 mod body;
 mod catalog;
 mod conn;
@@ -48,6 +52,10 @@ fn tables() -> &'static [&'static [Route]] {
     &[
         absent::ROUTES,
         catalog::ROUTES,
+        agent::ROUTES,
+        agent_check::ROUTES,
+        agent_health::ROUTES,
+        agent_service::ROUTES,
         coordinate::ROUTES,
         event::ROUTES,
         health::ROUTES,
