@@ -36,7 +36,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
         };
         let flags = self.embedded.map(|e| e.taken);
         let flags = if own { Some(&taken[..]) } else { flags };
-        let steps = plan(fields, entries, self.rules, strict, flags)?;
+        let steps = plan(fields, entries, self.rules.origin, strict, flags)?;
         Ok(Structure {
             name: match self.embedded {
                 Some(outer) => outer.name,
@@ -53,26 +53,12 @@ impl<'p, 'de> Deserializer<'p, 'de> {
             outer: self.embedded,
         })
     }
-
-    /// Notes that a value is being read, where notes are taken.
-    fn enter(&self, name: &dyn Fn() -> String) {
-        if let Some(notes) = self.rules.notes {
-            notes.borrow_mut().enter(self.value, name());
-        }
-    }
-
-    /// Notes that it was read. After an error the notes stay where they were.
-    fn leave(&self) {
-        if let Some(notes) = self.rules.notes {
-            notes.borrow_mut().leave();
-        }
-    }
 }
 
 /// The elements of a list.
 pub(super) struct List<'p, 'de> {
     pub parent: Deserializer<'p, 'de>,
-    pub items: std::iter::Enumerate<std::slice::Iter<'de, Value<'de>>>,
+    pub items: std::slice::Iter<'de, Value<'de>>,
 }
 
 impl<'de> SeqAccess<'de> for List<'_, 'de> {
@@ -82,14 +68,10 @@ impl<'de> SeqAccess<'de> for List<'_, 'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Error> {
-        let Some((at, item)) = self.items.next() else {
+        let Some(item) = self.items.next() else {
             return Ok(None);
         };
-        let child = self.parent.child(item);
-        child.enter(&|| format!("[{at}]"));
-        let out = seed.deserialize(child)?;
-        child.leave();
-        Ok(Some(out))
+        seed.deserialize(self.parent.child(item)).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -121,14 +103,8 @@ impl<'de> MapAccess<'de> for Entry<'_, 'de> {
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        let Some((key, value)) = self.value.take() else {
-            return seed.deserialize(self.parent.child(&Value::Nil));
-        };
-        let child = self.parent.child(value);
-        child.enter(&|| format!("[{}]", key.as_str().unwrap_or_default()));
-        let out = seed.deserialize(child)?;
-        child.leave();
-        Ok(out)
+        let value = self.value.take().map_or(&Value::Nil, |(_, value)| value);
+        seed.deserialize(self.parent.child(value))
     }
 }
 
@@ -155,7 +131,7 @@ impl Structure<'_, '_> {
         let mut left = self.entries.iter().zip(&self.taken);
         left.try_for_each(|((key, _), taken)| match taken.get() {
             true => Ok(()),
-            false => unknown(key, self.strict, self.child.rules.notes),
+            false => unknown(key, self.strict),
         })
     }
 }
@@ -180,12 +156,8 @@ impl<'de> MapAccess<'de> for Structure<'_, 'de> {
             Some((field, Source::Entry(at))) => {
                 let mut child = self.child;
                 child.value = self.entries.get(at).map_or(&Value::Nil, |(_, v)| v);
-                child.enter(&|| field.to_owned());
-                let out = seed
-                    .deserialize(child)
-                    .map_err(|e| e.in_field(self.name, field))?;
-                child.leave();
-                Ok(out)
+                seed.deserialize(child)
+                    .map_err(|e| e.in_field(self.name, field))
             }
             _ => {
                 let shared = self.outer.unwrap_or(Embedded {

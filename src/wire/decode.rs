@@ -9,13 +9,12 @@
 
 use std::any::type_name;
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use serde::de::Visitor;
 use serde::de::value::{BorrowedStrDeserializer, StringDeserializer, U32Deserializer};
 
 use super::access::{Entry, List};
-use super::config::Notes;
 use super::fields::{Entries, go_type};
 use super::{Error, Value, base64};
 
@@ -26,23 +25,19 @@ pub enum Origin {
     Msgpack,
     /// Names in any case, base64 for bytes, all numbers alike.
     Json,
-    /// Names in any case; a list of one may stand for its element (HCL blocks are lists).
-    Config,
 }
 
 /// What is the same throughout one decoding.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules<'p> {
+pub(super) struct Rules {
     pub origin: Origin,
     /// Unknown fields are errors.
     pub strict: bool,
     /// The Go name of the whole, `structs.PreparedQuery`.
     pub root: &'static str,
-    /// Where configuration's unknown keys are noted.
-    pub notes: Option<&'p RefCell<Notes>>,
 }
 
-impl Rules<'_> {
+impl Rules {
     /// The Go package that types are said to come from.
     fn package(&self) -> &'static str {
         self.root.split_once('.').map_or("structs", |(p, _)| p)
@@ -53,7 +48,7 @@ impl Rules<'_> {
 #[derive(Clone, Copy)]
 pub struct Deserializer<'p, 'de> {
     pub(super) value: &'de Value<'de>,
-    pub(super) rules: Rules<'p>,
+    pub(super) rules: Rules,
     /// Unknown fields are errors here: some structures are lenient inside strict ones.
     pub(super) strict: bool,
     /// How many lists and maps are around this value.
@@ -79,7 +74,7 @@ pub const MAX_DEPTH: usize = 128;
 const NO_ENTRIES: Entries<'static> = &[];
 
 impl<'p, 'de> Deserializer<'p, 'de> {
-    pub(super) fn new(value: &'de Value<'de>, rules: Rules<'p>) -> Self {
+    pub(super) fn new(value: &'de Value<'de>, rules: Rules) -> Self {
         Self {
             value,
             rules,
@@ -104,17 +99,12 @@ impl<'p, 'de> Deserializer<'p, 'de> {
 
     /// The kind of this value in words.
     fn kind(&self, with_number: bool) -> String {
-        let config = self.rules.origin == Origin::Config;
         match self.value {
             Value::Nil => "nil".into(),
             Value::Bool(_) => "bool".into(),
             Value::Str(_) => "string".into(),
-            Value::Array(_) if config => "slice".into(),
             Value::Array(_) => "array".into(),
-            Value::Map(_) if config => "map".into(),
             Value::Map(_) => "object".into(),
-            Value::Int(_) | Value::Uint(_) if config => "int".into(),
-            Value::F32(_) | Value::F64(_) if config => "float64".into(),
             Value::Int(v) if with_number => format!("number {v}"),
             Value::Uint(v) if with_number => format!("number {v}"),
             Value::F32(v) if with_number => format!("number {v}"),
@@ -141,20 +131,8 @@ impl<'p, 'de> Deserializer<'p, 'de> {
         }))
     }
 
-    /// The element of a list of one, where a single thing is wanted.
-    fn single(&self) -> &'de Value<'de> {
-        match self.value {
-            Value::Array(items) if self.rules.origin == Origin::Config => match &items[..] {
-                [] => &Value::Nil,
-                [one] => one,
-                _ => self.value,
-            },
-            value => value,
-        }
-    }
-
     fn boolean(&self, rust: &str) -> Result<bool, Error> {
-        match self.single() {
+        match self.value {
             Value::Nil => Ok(false),
             Value::Bool(v) => Ok(*v),
             _ => Err(self.mismatch(rust, false)),
@@ -163,11 +141,10 @@ impl<'p, 'de> Deserializer<'p, 'de> {
 
     /// An integer; the caller checks that it fits.
     fn integer(&self, rust: &str) -> Result<i128, Error> {
-        match self.single() {
+        match self.value {
             Value::Nil => Ok(0),
             Value::Int(v) => Ok(i128::from(*v)),
             Value::Uint(v) => Ok(i128::from(*v)),
-            Value::F64(v) if self.rules.origin == Origin::Config => Ok(*v as i128),
             Value::F32(_) | Value::F64(_) => Err(self.mismatch(rust, true)),
             Value::Str(text) if self.key => std::str::from_utf8(text)
                 .ok()
@@ -194,7 +171,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     }
 
     fn float(&self, rust: &str) -> Result<f64, Error> {
-        match self.single() {
+        match self.value {
             Value::Nil => Ok(0.0),
             Value::Int(v) => Ok(*v as f64),
             Value::Uint(v) => Ok(*v as f64),
@@ -205,7 +182,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
     }
 
     fn text(&self, rust: &str) -> Result<Cow<'de, str>, Error> {
-        match self.single() {
+        match self.value {
             Value::Nil => Ok(Cow::Borrowed("")),
             Value::Str(text) => Ok(String::from_utf8_lossy(text)),
             _ => Err(self.mismatch(rust, false)),
@@ -246,7 +223,7 @@ impl<'p, 'de> Deserializer<'p, 'de> {
 
     pub(super) fn entries(&self, rust: &str) -> Result<Entries<'de>, Error> {
         self.not_too_deep()?;
-        match self.single() {
+        match self.value {
             Value::Nil => Ok(NO_ENTRIES),
             Value::Map(entries) => Ok(entries),
             _ => Err(self.mismatch(rust, false)),
@@ -368,7 +345,7 @@ impl<'de> serde::Deserializer<'de> for Deserializer<'_, 'de> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let items = self.list(type_name::<V::Value>())?.iter().enumerate();
+        let items = self.list(type_name::<V::Value>())?.iter();
         visitor.visit_seq(List {
             parent: self,
             items,

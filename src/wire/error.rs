@@ -98,17 +98,6 @@ impl fmt::Display for TypeError {
                 f,
                 "json: cannot unmarshal {value} into Go struct field {s}.{path} of type {wanted}"
             ),
-            (Origin::Config, _) if wanted.starts_with("[]") => write!(
-                f,
-                "'{path}': source data must be an array or slice, got {value}"
-            ),
-            (Origin::Config, _) if wanted.starts_with("map[") || wanted.contains('.') => {
-                write!(f, "'{path}' expected a map, got '{value}'")
-            }
-            (Origin::Config, _) => write!(
-                f,
-                "'{path}' expected type '{wanted}', got unconvertible type '{value}'"
-            ),
             (Origin::Msgpack, None) => write!(f, "msgpack: cannot decode {value} into {wanted}"),
             (Origin::Msgpack, Some(s)) => {
                 write!(

@@ -1,14 +1,13 @@
 //! Which entry of a map is which field of a structure, and what Go calls the Rust type of a field.
 //!
-//! Holds true: msgpack names match exactly; in JSON and configuration an exact name wins, then any
+//! Holds true: msgpack names match exactly; in JSON an exact name wins, then any
 //! case; of several entries for one field the last one wins (Go's `encoding/json` documentation).
 //! A field named `""`, or with a name that begins with `+` where a structure embeds more than one, is
 //! an embedded structure: it takes its fields out of the same map, those that its parent left.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
-use super::config::Notes;
-use super::decode::{Origin, Rules};
+use super::decode::Origin;
 use super::{Error, Value};
 
 /// One map's entries.
@@ -36,7 +35,7 @@ pub(super) fn is_embedded(name: &str) -> bool {
 pub(super) fn plan(
     fields: &'static [&'static str],
     entries: Entries<'_>,
-    rules: Rules<'_>,
+    origin: Origin,
     strict: bool,
     taken: Option<&[Cell<bool>]>,
 ) -> Result<Vec<(&'static str, Source)>, Error> {
@@ -46,9 +45,9 @@ pub(super) fn plan(
         if flag.is_some_and(Cell::get) {
             continue;
         }
-        let Some(field) = find(fields, key.as_bytes().unwrap_or_default(), rules.origin) else {
+        let Some(field) = find(fields, key.as_bytes().unwrap_or_default(), origin) else {
             if taken.is_none() {
-                unknown(key, strict, rules.notes)?;
+                unknown(key, strict)?;
             }
             continue;
         };
@@ -64,19 +63,14 @@ pub(super) fn plan(
     Ok(steps)
 }
 
-/// A key that no field has: an error when `strict`, noted where notes are taken, else nothing.
-pub(super) fn unknown(
-    key: &Value<'_>,
-    strict: bool,
-    notes: Option<&RefCell<Notes>>,
-) -> Result<(), Error> {
-    let name = || String::from_utf8_lossy(key.as_bytes().unwrap_or_default()).into_owned();
-    match notes {
-        Some(notes) => notes.borrow_mut().unknown(&name()),
-        None if strict => return Err(Error::UnknownField(name())),
-        None => {}
+/// A key that no field has: an error when `strict`.
+pub(super) fn unknown(key: &Value<'_>, strict: bool) -> Result<(), Error> {
+    if !strict {
+        return Ok(());
     }
-    Ok(())
+    let name = key.as_bytes().unwrap_or_default();
+    let name = String::from_utf8_lossy(name).into_owned();
+    Err(Error::UnknownField(name))
 }
 
 /// The field that a key means.

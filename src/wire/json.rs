@@ -76,7 +76,6 @@ pub fn from_value<T: DeserializeOwned>(
         origin: Origin::Json,
         strict,
         root: type_name,
-        notes: None,
     };
     T::deserialize(Deserializer::new(value, rules))
 }

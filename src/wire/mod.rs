@@ -8,7 +8,6 @@
 mod access;
 pub mod base64;
 mod compound;
-pub mod config;
 pub mod decode;
 pub mod encode;
 pub mod error;

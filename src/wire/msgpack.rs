@@ -62,7 +62,6 @@ pub fn from_value<T: DeserializeOwned>(value: &Value<'_>) -> Result<T, Error> {
         origin: Origin::Msgpack,
         strict: false,
         root: "",
-        notes: None,
     };
     T::deserialize(Deserializer::new(value, rules))
 }
