@@ -11,6 +11,7 @@ pub mod definition;
 pub mod event;
 pub mod load;
 pub mod local;
+pub mod logging;
 mod maintenance;
 mod persist;
 mod reap;

@@ -11,6 +11,7 @@ mod absent;
 mod agent;
 mod agent_check;
 mod agent_health;
+mod agent_monitor;
 mod agent_service;
 mod body;
 mod catalog;
@@ -55,6 +56,7 @@ fn tables() -> &'static [&'static [Route]] {
         agent::ROUTES,
         agent_check::ROUTES,
         agent_health::ROUTES,
+        agent_monitor::ROUTES,
         agent_service::ROUTES,
         coordinate::ROUTES,
         event::ROUTES,
