@@ -11,6 +11,7 @@ mod common;
 
 mod backend;
 mod case;
+mod clients;
 mod compare;
 mod dns;
 mod exceptions;
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
             move || whole(&files)
         }),
     ];
+    tests.push(Test::new("client_python", || clients::python(&subject())));
+    tests.push(Test::new("client_node", || clients::node(&subject())));
     for file in files {
         let name = file_name(&file);
         tests.push(Test::new(name, move || family(&file)));
