@@ -1,5 +1,5 @@
 //! What the integration tests share: temporary directories, loopback addresses of one's own, child
-//! processes that die with their owner, waiting with a deadline, a tiny HTTP client, and a harness
+//! processes that die with their owner, waiting with a deadline, a tiny HTTP client, JSON as it was written, and a harness
 //! whose tests may be skipped at run time and are then counted as skipped.
 //!
 //! A test program takes it in with `#[path = "../common/mod.rs"] mod common;`.
@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod harness;
 pub mod http;
+pub mod json;
 pub mod oracle;
 
 use std::fs;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use regex_lite::Regex;
 
 use crate::case::Step;
+use crate::common::json::Json;
 use crate::dns;
-use crate::json::Json;
 use crate::side::Answer;
 
 /// One difference.

@@ -15,7 +15,6 @@ mod clients;
 mod compare;
 mod dns;
 mod exceptions;
-mod json;
 mod selfcheck;
 mod side;
 

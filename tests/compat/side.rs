@@ -14,9 +14,9 @@ use crate::backend::{self, Backend};
 use crate::case::{Action, Case, Step, Until};
 use crate::common::agent::{Agent, DNS, HTTP, Plan};
 use crate::common::http::{Client, Response};
+use crate::common::json::Json;
 use crate::common::{TempDir, try_until};
 use crate::dns;
-use crate::json::Json;
 
 /// What came back, in words that do not depend on the side.
 #[derive(Clone, Debug, Default, PartialEq)]
