@@ -93,18 +93,17 @@ impl Tx<'_> {
         if check.status == CRITICAL {
             self.invalidate_check(&node, &lower(&check.check_id))?;
         }
-        let Some(old) = existing else {
-            self.check_put(check)?;
-            self.check_changed(&node, check);
-            return Ok(());
-        };
         if modified {
             self.check_put(check)?;
-            self.check_changed(&node, &old);
-            self.check_changed(&node, check);
-        } else {
-            check.modify_index = old.modify_index;
         }
+        if let Some(old) = existing {
+            self.check_changed(&node, &old);
+            if !modified {
+                check.modify_index = old.modify_index;
+            }
+        }
+        // Consul moves the table's index also for a write that changes nothing.
+        self.check_changed(&node, check);
         Ok(())
     }
 
@@ -166,17 +165,12 @@ impl Tx<'_> {
                 quote(node)
             ));
         }
-        self.ensure_check(&mut check).map_err(|e| {
-            let on = match &e {
-                Fail::Refused(t) if t == "Missing service registration" => {
-                    format!(" on node {}", quote(node))
-                }
-                _ => String::new(),
-            };
-            match e.context("failed inserting check: ") {
-                Fail::Refused(t) => Fail::Refused(t + &on),
-                other => other,
-            }
+        self.ensure_check(&mut check).map_err(|e| match e {
+            Fail::Refused(t) => Fail::Refused(format!(
+                "failed inserting check: {t} on node {}",
+                quote(node)
+            )),
+            other => other,
         })
     }
 
@@ -188,6 +182,7 @@ impl Tx<'_> {
         };
         if check.service_id.is_empty() {
             self.touch_services_of(&node)?;
+            self.bump("services");
         } else if let Some(s) = service::get(self.conn, &node, &check.service_id)? {
             self.touch_service(&s);
         }
@@ -255,11 +250,12 @@ impl Read {
                 "SELECT data FROM checks WHERE service = ?1 ORDER BY node, id",
                 [&name],
             )?;
-            let mut index = index_of(conn, "checks")?;
-            if filter_by_meta(conn, &mut all, meta)? {
+            let index = if filter_by_meta(conn, &mut all, meta)? {
                 ws.table(Table::Nodes);
-                index = index.max(index_of(conn, "nodes")?);
-            }
+                service::service_index(conn, ws, &name, true, true)?
+            } else {
+                index_of(conn, "checks")?
+            };
             Ok((index, all))
         })
     }
@@ -287,12 +283,10 @@ impl Read {
                     [state],
                 )?
             };
-            let mut index = index_of(conn, "checks")?;
             if filter_by_meta(conn, &mut all, meta)? {
                 ws.table(Table::Nodes);
-                index = index.max(index_of(conn, "nodes")?);
             }
-            Ok((index, all))
+            Ok((index_of(conn, "checks")?, all))
         })
     }
 }

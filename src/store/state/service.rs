@@ -91,11 +91,12 @@ impl Tx<'_> {
     pub fn ensure_service(&mut self, node: &str, service: &NodeService) -> Cmd<()> {
         let node = lower(node);
         let mut service = service.clone();
-        service.weights.get_or_insert(Weights {
-            passing: 1,
-            warning: 1,
-        });
-        service.tagged_addresses.get_or_insert_default();
+        if service.weights.as_ref().is_none_or(|w| w.passing == 0) {
+            service.weights = Some(Weights {
+                passing: 1,
+                warning: 1,
+            });
+        }
         if node::get(self.conn, &node)?.is_none() {
             return Fail::refuse("Missing node registration");
         }
@@ -115,10 +116,9 @@ impl Tx<'_> {
         self.changed_table(Table::Services);
         self.changed(Kind::NodeServices, &node);
         self.touch_service(&service);
-        if let Some(old) = existing
-            && lower(&old.service) != lower(&service.service)
-        {
-            self.service_left(&old)?;
+        // The index of a service that an instance leaves by a new name stays, as in Consul.
+        if let Some(old) = existing {
+            self.changed(Kind::Service, &lower(&old.service));
         }
         Ok(())
     }
@@ -355,11 +355,12 @@ impl Read {
         self.run(ws, |conn, ws| {
             let name = lower(service);
             let found = instances(conn, &name, connect)?;
-            let index = if connect {
-                connect_index(conn, ws, &name, &found, false)?
-            } else {
-                service_index(conn, ws, &name, !found.is_empty(), false)?
-            };
+            if connect {
+                // Who serves a service over Connect may be any service.
+                ws.table(Table::Services);
+                ws.table(Table::Nodes);
+            }
+            let index = service_index(conn, ws, &name, !found.is_empty(), false)?;
             let mut out = Vec::with_capacity(found.len());
             for (node, s) in found {
                 let node = node::get(conn, &node)?
