@@ -119,6 +119,15 @@ impl Decoder {
                 Value::F64(value) => Some(Tree::Int(*value as i64)),
                 _ => self.unconvertible(path, "int", value),
             },
+            Kind::Uint => match self.value(path, value, Kind::Int) {
+                Some(Tree::Int(number)) if number < 0 => {
+                    self.wrong
+                        .push(format!("cannot parse '{path}', {number} overflows uint"));
+                    None
+                }
+                Some(Tree::Int(number)) => Some(Tree::Int(number)),
+                _ => None,
+            },
             Kind::Float => match value {
                 Value::Int(value) => Some(Tree::Float(*value as f64)),
                 Value::Uint(value) => Some(Tree::Float(*value as f64)),
@@ -209,6 +218,7 @@ impl Decoder {
         let unused = entries.iter().zip(&used).filter(|(_, used)| !**used);
         let mut unknown: Vec<String> = unused.map(|((key, _), _)| inside(&text(key))).collect();
         unknown.sort();
+        unknown.dedup();
         self.unknown.extend(unknown);
         Some(Tree::Map(map))
     }

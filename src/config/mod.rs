@@ -1,10 +1,59 @@
 //! Flags and configuration files to one checked configuration, as Consul reads them.
+//!
+//! Text is read by `wire` (JSON, HCL), typed by `decode` along `schema`, merged by `tree` in the order `source` keeps, and
+//! built and checked by `build`. The agent is given a [`Config`]; it may ask for it again with the same flags on reload.
+//! Leaves to others: what settings do, and those that Consul checks only when it starts (log level, TLS files, watches).
+//! Source: `docs/reference/config.md`.
 
+mod agent;
+mod build;
 mod decode;
 pub mod flags;
 mod runtime;
 mod schema;
 pub mod sockaddr;
+mod source;
 mod tree;
 
+use std::path::Path;
+
+pub use agent::agent_flags;
+pub use build::Host;
+pub use decode::Format;
 pub use runtime::*;
+
+use self::flags::Parsed;
+use self::source::Sources;
+
+/// A configuration with what is worth a warning about it, in the order in which Consul warns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Loads the configuration that the flags of `agent` describe and name files for. It may be called again at any time.
+///
+/// # Errors
+/// Consul's text.
+pub fn load(flags: &Parsed, host: &Host) -> Result<Loaded, String> {
+    let sources = Sources::from_flags(flags)?;
+    let (config, warnings) = build::build(sources, flags.bool("dev"), host)?;
+    Ok(Loaded { config, warnings })
+}
+
+/// Loads files and directories alone, as `validate` does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_paths<P: AsRef<Path>>(
+    paths: &[P],
+    format: Option<Format>,
+    host: &Host,
+) -> Result<Loaded, String> {
+    let sources = Sources::from_paths(paths, format)?;
+    let (config, warnings) = build::build(sources, false, host)?;
+    Ok(Loaded { config, warnings })
+}

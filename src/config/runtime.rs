@@ -112,7 +112,7 @@ pub struct Dns {
     pub soa: Soa,
     pub use_cache: bool,
     pub cache_max_age: Duration,
-    /// `host:port`, without repetition.
+    /// As configured (a port may be missing), without repetition.
     pub recursors: Vec<String>,
 }
 

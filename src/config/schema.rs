@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Bool,
     /// Replaces.
     Int,
+    /// A number of at least 0. Replaces.
+    Uint,
     /// Replaces.
     Float,
     /// Text, durations and addresses included. Replaces.
@@ -58,6 +60,10 @@ const fn bool(name: &'static str) -> Key {
 
 const fn int(name: &'static str) -> Key {
     key(name, Kind::Int)
+}
+
+const fn uint(name: &'static str) -> Key {
+    key(name, Kind::Uint)
 }
 
 const fn float(name: &'static str) -> Key {
@@ -294,7 +300,12 @@ static DNS: &[Key] = &[
     bool("enable_additional_node_meta_txt"),
     object(
         "soa",
-        &[int("refresh"), int("retry"), int("expire"), int("min_ttl")],
+        &[
+            uint("refresh"),
+            uint("retry"),
+            uint("expire"),
+            uint("min_ttl"),
+        ],
     ),
     bool("use_cache"),
     str("cache_max_age"),
@@ -386,8 +397,8 @@ static LIMITS: &[Key] = &[
     float("rpc_rate"),
     int("rpc_max_burst"),
     int("rpc_max_conns_per_client"),
-    int("kv_max_value_size"),
-    int("txn_max_req_len"),
+    uint("kv_max_value_size"),
+    uint("txn_max_req_len"),
     object(
         "request_limits",
         &[str("mode"), float("read_rate"), float("write_rate")],
@@ -473,7 +484,7 @@ pub(super) static ROOT: &[Key] = &[
             bool("disable_upgrade_migration"),
             str("last_contact_threshold"),
             int("max_trailing_logs"),
-            int("min_quorum"),
+            uint("min_quorum"),
             str("redundancy_zone_tag"),
             str("server_stabilization_time"),
             str("upgrade_version_tag"),

@@ -125,10 +125,13 @@ pub fn is_json(text: &[u8]) -> bool {
 /// Consul's text for a text that is not HCL, or for a number out of range.
 pub fn decode(text: &[u8]) -> Result<Value<'static>, Error> {
     if is_json(text) && text.len() <= MAX_BYTES {
-        return json::decode_whole(text).map_err(|error| Error {
-            pos: None,
-            message: error.to_string(),
-        });
+        // What follows the closing brace does not count.
+        return json::decode(text)
+            .map(|(value, _)| value)
+            .map_err(|error| Error {
+                pos: None,
+                message: error.to_string(),
+            });
     }
     object(parse(text)?)
 }
