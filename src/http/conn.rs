@@ -17,12 +17,26 @@ use smol::Timer;
 
 use crate::net::Stream;
 
-/// A request's head must be complete this long after its first byte.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest silence inside a request's body.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest time in which a client takes nothing of its answer.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a client may make the server wait in the middle of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// A request's head must be complete this long after its first byte.
+    pub head: Duration,
+    /// Longest silence inside a request's body.
+    pub body: Duration,
+    /// Longest time in which a client takes nothing of its answer.
+    pub write: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(20),
+            body: Duration::from_secs(60),
+            write: Duration::from_secs(120),
+        }
+    }
+}
 
 /// What the connection waits for when it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +90,7 @@ impl SharedPhase {
 pub struct Conn {
     stream: Stream,
     phase: SharedPhase,
+    patience: Patience,
     /// Bytes came that belong to a request not yet handed out.
     begun: bool,
     reading: Option<Pin<Box<Timer>>>,
@@ -84,10 +99,11 @@ pub struct Conn {
 
 impl Conn {
     /// Wraps a stream.
-    pub fn new(stream: Stream, phase: SharedPhase) -> Conn {
+    pub fn new(stream: Stream, phase: SharedPhase, patience: Patience) -> Conn {
         Conn {
             stream,
             phase,
+            patience,
             begun: false,
             reading: None,
             writing: None,
@@ -97,8 +113,8 @@ impl Conn {
     /// Called when the socket has nothing: whether waiting has lasted too long.
     fn wait_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let limit = match self.phase.get() {
-            Phase::Head if self.begun => HEAD_TIMEOUT,
-            Phase::Body => BODY_TIMEOUT,
+            Phase::Head if self.begun => self.patience.head,
+            Phase::Body => self.patience.body,
             Phase::Head | Phase::Handling => {
                 self.reading = None;
                 return Poll::Pending;
@@ -190,7 +206,7 @@ impl Conn {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if sent.is_pending() {
-            ready!(wait(&mut self.writing, WRITE_TIMEOUT, cx))?;
+            ready!(wait(&mut self.writing, self.patience.write, cx))?;
             return Poll::Pending;
         }
         self.writing = None;

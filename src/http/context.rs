@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use super::conn::Patience;
 use crate::agent::Agent;
 use crate::agent::event::Buffer;
 use crate::structs::go::GoDuration;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub txn_max_req_len: usize,
     /// `limits.http_max_conns_per_client`; 0 is no limit.
     pub max_conns_per_client: usize,
+    /// How long a client may make the server wait.
+    pub patience: Patience,
     /// `http_config.block_endpoints`.
     pub block_endpoints: Vec<String>,
     /// `http_config.allow_write_http_from`; empty allows everyone.
@@ -81,6 +84,7 @@ impl Default for Settings {
             kv_max_value_size: 512 << 10,
             txn_max_req_len: 512 << 10,
             max_conns_per_client: 200,
+            patience: Patience::default(),
             block_endpoints: Vec::new(),
             allow_write_http_from: Vec::new(),
             response_headers: Vec::new(),

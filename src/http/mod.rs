@@ -40,6 +40,7 @@ mod status;
 mod txn;
 mod txn_body;
 
+pub use conn::Patience;
 pub use context::{Ctx, Live, Network, Settings};
 pub use error::HttpError;
 pub use request::Request;

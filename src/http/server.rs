@@ -119,13 +119,14 @@ async fn serve_connection(incoming: Incoming, service: Arc<Service>, phase: Shar
     let Ok(Ok(stream)) = drive::timeout(HANDSHAKE_TIMEOUT, incoming.handshake()).await else {
         return;
     };
+    let patience = service.ctx.settings.patience;
     let served = http1::Builder::new()
         .title_case_headers(true)
         .half_close(false)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(
-            Conn::new(stream, phase),
+            Conn::new(stream, phase, patience),
             service_fn(move |request| Box::pin(service.clone().answer(request))),
         )
         .await;
