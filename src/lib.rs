@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 pub mod agent;
+pub mod cli;
 pub mod config;
 pub mod drive;
 pub mod filter;
@@ -18,5 +19,5 @@ pub mod wire;
 
 /// Runs the command line of this process; the exit code is Consul's.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    cli::main()
 }

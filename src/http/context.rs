@@ -139,6 +139,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// The block of an address and a number of leading bits.
+    pub fn new(addr: IpAddr, bits: u8) -> Network {
+        Network { addr, bits }
+    }
+
     /// Whether an address lies in the block.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let same = |a: u128, b: u128, width: u32| {

@@ -20,7 +20,7 @@ mod tombstone_gc;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -81,11 +81,13 @@ pub struct Options {
 
 /// A user event to be delivered to the agents of the datacenter.
 #[derive(Clone, Debug)]
-pub struct UserEvent {
+pub struct FiredEvent {
     /// The event's name.
     pub name: String,
     /// The agent's own encoding of the event.
     pub payload: Vec<u8>,
+    /// Serf's event time.
+    pub ltime: u64,
 }
 
 /// A server: shared by everything that calls its endpoints.
@@ -101,7 +103,9 @@ pub struct Server {
     tombstones: TombstoneGc,
     /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
     coordinates: Mutex<SoftCoordinates>,
-    events: Sender<UserEvent>,
+    events: Sender<FiredEvent>,
+    /// Serf's event clock; the first event of a pool has the time 2.
+    event_time: AtomicU64,
     /// When this server became healthy in the eyes of autopilot.
     stable_since: std::time::SystemTime,
 }
@@ -122,7 +126,7 @@ impl Server {
         options: Options,
         raft: RaftHandle<ApplyReply>,
         state: State,
-        events: Sender<UserEvent>,
+        events: Sender<FiredEvent>,
     ) -> Arc<Self> {
         Arc::new(Self {
             options,
@@ -134,6 +138,7 @@ impl Server {
             tombstones: TombstoneGc::default(),
             coordinates: Mutex::default(),
             events,
+            event_time: AtomicU64::new(2),
             stable_since: crate::drive::wall(),
         })
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smol::channel::Sender;
 
 use super::storage::{Log, Machine};
-use super::{Options, Server, UserEvent};
+use super::{FiredEvent, Options, Server};
 use crate::drive::raft::RaftDriver;
 use crate::drive::{self, Handle, Shutdown, Task};
 use crate::raft::{self, Configuration, Raft, Suffrage, Write};
@@ -45,7 +45,7 @@ impl Running {
         dir: &Path,
         options: Options,
         tuning: Tuning,
-        events: Sender<UserEvent>,
+        events: Sender<FiredEvent>,
     ) -> Result<Self> {
         let (mut log, fsm, state) = store::open(dir, tuning.store)?;
         if log.last_index() == 0 && log.snapshot_meta().index == 0 && fsm.applied_index() == 0 {

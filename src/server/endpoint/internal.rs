@@ -2,8 +2,10 @@
 //!
 //! Source: `docs/reference/http-2.md` section 14, `docs/reference/http-1.md` section 5.
 
+use std::sync::atomic::Ordering;
+
 use crate::filter::Filter;
-use crate::server::{Server, UserEvent};
+use crate::server::{FiredEvent, Server};
 use crate::structs::{
     CheckServiceNode, DCSpecificRequest, Error, EventFireRequest, EventFireResponse,
     IndexedCheckServiceNodes, IndexedNodeDump, NodeInfo, NodeSpecificRequest, QueryMeta, Result,
@@ -86,7 +88,8 @@ impl Server {
                  exceeds configured limit of {EVENT_LIMIT} bytes before encoding\n\n"
             )));
         }
-        let event = UserEvent {
+        let event = FiredEvent {
+            ltime: self.event_time.fetch_add(1, Ordering::Relaxed),
             name: request.name,
             payload: request.payload.0,
         };

@@ -1,0 +1,86 @@
+//! `agent`: runs an agent until it is told to end.
+//!
+//! This file reads the command line and the configuration and decides the exit code; `start` puts the rooms
+//! together, `banner` and `notify` tell the world, `signals` hears it.
+//! Source: `docs/reference/config.md` sections 2, 12 and 15.
+
+mod banner;
+mod identity;
+mod notify;
+mod options;
+mod signals;
+mod start;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
+
+use crate::agent::logging;
+use crate::config::flags::{FlagError, Parsed};
+use crate::config::{self, Config, Host, Loaded, Log};
+
+/// Exit code after a failure.
+const FAILED: u8 = 1;
+
+const HELP: &str = "Usage: consul-lite agent [options]
+
+  Starts the agent and runs until an interrupt is received. The agent
+  represents a single node in a cluster.
+";
+
+/// Runs the command; its exit code.
+pub fn run(args: Vec<OsString>) -> u8 {
+    let flags = config::agent_flags();
+    let parsed = match flags.parse(args) {
+        Ok(parsed) => parsed,
+        Err(FlagError::Help) => {
+            println!("{HELP}\n{}", flags.help());
+            return 0;
+        }
+        Err(FlagError::Wrong(why)) => {
+            eprintln!("{why}\n{}==> error parsing flags: {why}", flags.go_usage());
+            return FAILED;
+        }
+    };
+    match start(&parsed) {
+        Ok(code) => code,
+        Err(why) => {
+            // A closed stderr is nobody's loss.
+            let _ = writeln!(std::io::stderr(), "==> {why}");
+            FAILED
+        }
+    }
+}
+
+fn start(parsed: &Parsed) -> Result<u8, String> {
+    let extra = parsed.args();
+    if !extra.is_empty() {
+        return Err(format!("Unexpected extra arguments: [{}]", extra.join(" ")));
+    }
+    let host = Host::system();
+    let Loaded { config, warnings } = config::load(parsed, &host)?;
+    check_log_level(&config)?;
+    let node_id = identity::node_id(&config)?;
+    logging::init(&config.log).map_err(|e| e.to_string())?;
+    if !config.log.json {
+        print!("{}", banner::banner(&config, &node_id));
+    }
+    logging::release();
+    for warning in &warnings {
+        log::warn!(target: "agent", "{warning}");
+    }
+    let config = Arc::new(config);
+    let code = start::run(&config, &node_id, parsed);
+    log::info!(target: "agent", code = code; "Exit code");
+    Ok(code)
+}
+
+fn check_log_level(config: &Config) -> Result<(), String> {
+    if Log::is_level(&config.log.level) {
+        return Ok(());
+    }
+    Err(format!(
+        "Invalid log level: {}. Valid log levels are: [TRACE DEBUG INFO WARN ERR ERROR]",
+        config.log.level
+    ))
+}

@@ -1,0 +1,182 @@
+//! What each room needs of the configuration.
+
+use std::path::Path;
+use std::time::Instant;
+
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::config::{Config, ListenAddr};
+use crate::net::{ListenerConfig, UnixSocket};
+use crate::structs::AutopilotConfig;
+use crate::{http, net, raft, server, store};
+
+/// Smallest number of SQLite readers; more when there are more threads.
+const MIN_READERS: usize = 2;
+/// Largest number of SQLite readers.
+const MAX_READERS: usize = 4;
+
+/// What the server needs.
+pub fn server(config: &Config, node_id: &str, temp_dir: &Path, clock: Instant) -> server::Options {
+    let a = &config.autopilot;
+    server::Options {
+        node_name: config.node_name.clone(),
+        node_id: node_id.to_owned(),
+        datacenter: config.datacenter.clone(),
+        advertise: config.rpc_advertise_addr.ip(),
+        server_port: config.rpc_advertise_addr.port(),
+        serf_lan_port: config.serf_advertise_addr_lan.port(),
+        serf_wan_port: config.serf_advertise_addr_wan.map(|addr| addr.port()),
+        bootstrap: config.bootstrap,
+        bootstrap_expect: u32::try_from(config.bootstrap_expect).unwrap_or(0),
+        rpc_hold_timeout: config.rpc_hold_timeout,
+        default_query_time: config.default_query_time,
+        max_query_time: config.max_query_time,
+        autopilot: AutopilotConfig {
+            cleanup_dead_servers: a.cleanup_dead_servers,
+            last_contact_threshold: a.last_contact_threshold.into(),
+            max_trailing_logs: a.max_trailing_logs,
+            min_quorum: a.min_quorum,
+            server_stabilization_time: a.server_stabilization_time.into(),
+            redundancy_zone_tag: a.redundancy_zone_tag.clone(),
+            disable_upgrade_migration: a.disable_upgrade_migration,
+            upgrade_version_tag: a.upgrade_version_tag.clone(),
+            ..AutopilotConfig::default()
+        },
+        session_ttl_min: config.session_ttl_min,
+        disable_coordinates: config.disable_coordinates,
+        temp_dir: temp_dir.to_owned(),
+        clock,
+    }
+}
+
+/// How Raft and the store behave.
+pub fn tuning(config: &Config, node_id: &str) -> server::Tuning {
+    let multiplier = u32::try_from(config.raft.multiplier).unwrap_or(1).max(1);
+    let mut core = raft::Config::new(node_id.into(), multiplier, fastrand::u64(..));
+    core.heartbeat_timeout = config.raft.heartbeat_timeout;
+    core.election_timeout = config.raft.election_timeout;
+    core.lease_timeout = config.raft.leader_lease_timeout;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let store = store::Options {
+        durable: !config.dev_mode,
+        readers: cores.clamp(MIN_READERS, MAX_READERS),
+        ..store::Options::default()
+    };
+    server::Tuning { raft: core, store }
+}
+
+/// What the HTTP API needs.
+///
+/// # Errors
+/// When a response header is none.
+pub fn http(config: &Config) -> Result<http::Settings, String> {
+    let mut response_headers = Vec::new();
+    for (name, value) in &config.http.response_headers {
+        let bad = |why: String| format!("http_config.response_headers: {name}: {why}");
+        let name_ok = HeaderName::from_bytes(name.as_bytes()).map_err(|e| bad(e.to_string()))?;
+        let value_ok = HeaderValue::from_str(value).map_err(|e| bad(e.to_string()))?;
+        response_headers.push((name_ok, value_ok));
+    }
+    let limits = &config.limits;
+    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    Ok(http::Settings {
+        node_name: config.node_name.clone(),
+        datacenter: config.datacenter.clone(),
+        server: config.server,
+        pretty: config.dev_mode,
+        coordinates: !config.disable_coordinates,
+        use_cache: config.http.use_cache,
+        translate_wan_addrs: config.translate_wan_addrs,
+        allow_unprintable: config.disable_http_unprintable_char_filter,
+        kv_max_value_size: bytes(limits.kv_max_value_size),
+        txn_max_req_len: bytes(limits.txn_max_req_len),
+        max_conns_per_client: usize::try_from(limits.http_max_conns_per_client).unwrap_or(0),
+        block_endpoints: config.http.block_endpoints.clone(),
+        allow_write_http_from: config
+            .http
+            .allow_write_http_from
+            .iter()
+            .map(|(addr, bits)| http::Network::new(*addr, *bits))
+            .collect(),
+        response_headers,
+    })
+}
+
+/// What a reload may change of the HTTP API.
+pub fn http_live(config: &Config) -> http::Live {
+    http::Live {
+        default_token: config.acl.tokens.default.clone(),
+        discovery_max_stale: config.discovery_max_stale.into(),
+    }
+}
+
+/// What to listen on for the HTTP API: the protocol's name and the listener.
+///
+/// # Errors
+/// When TLS files cannot be used or a unix socket's owner does not exist.
+pub fn listeners(config: &Config) -> Result<Vec<(&'static str, ListenerConfig)>, String> {
+    let mut found = Vec::new();
+    for address in &config.http_addrs {
+        let listener = match address {
+            ListenAddr::Ip(addr) => ListenerConfig::Tcp(*addr),
+            ListenAddr::Unix(path) => unix_socket(config, path)?,
+        };
+        found.push(("HTTP", listener));
+    }
+    if config.https_addrs.is_empty() {
+        return Ok(found);
+    }
+    let tls = &config.tls;
+    let files = net::tls::ServerFiles {
+        cert_file: tls.cert_file.clone().into(),
+        key_file: tls.key_file.clone().into(),
+        ca_file: (!tls.ca_file.is_empty()).then(|| tls.ca_file.clone().into()),
+        ca_path: (!tls.ca_path.is_empty()).then(|| tls.ca_path.clone().into()),
+        verify_incoming: tls.verify_incoming || tls.verify_incoming_https,
+    };
+    let server = net::tls::server_config(&files).map_err(|e| e.to_string())?;
+    for address in &config.https_addrs {
+        match address {
+            ListenAddr::Ip(addr) => {
+                found.push(("HTTPS", ListenerConfig::Tls(*addr, server.clone())));
+            }
+            ListenAddr::Unix(path) => {
+                return Err(format!(
+                    "addresses.https: {} is a unix socket; TLS is served over TCP only",
+                    path.display()
+                ));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Network and address of a listener, as Go names them.
+pub fn describe(listen: &ListenerConfig) -> String {
+    match listen {
+        ListenerConfig::Tcp(addr) | ListenerConfig::Tls(addr, _) => format!("tcp {addr}"),
+        ListenerConfig::Unix(socket) => format!("unix {}", socket.path.display()),
+    }
+}
+
+fn unix_socket(config: &Config, path: &Path) -> Result<ListenerConfig, String> {
+    let set = &config.unix_sockets;
+    let mode = match set.mode.as_str() {
+        "" => None,
+        text => Some(u32::from_str_radix(text, 8).map_err(|_| {
+            format!("unix_sockets.mode: {text} is no octal file mode such as 0770")
+        })?),
+    };
+    let owner = |text: &str, find: fn(&str) -> std::io::Result<u32>| match text {
+        "" => Ok(None),
+        name => find(name)
+            .map(Some)
+            .map_err(|e| format!("unix_sockets: {name}: {e}")),
+    };
+    Ok(ListenerConfig::Unix(UnixSocket {
+        path: path.to_owned(),
+        mode,
+        user: owner(&set.user, net::user_id)?,
+        group: owner(&set.group, net::group_id)?,
+    }))
+}

@@ -1,0 +1,424 @@
+//! Puts the rooms together and runs them until the end.
+//!
+//! Order of the start: store and server, the agent's own definitions, then HTTP and DNS, so that whoever is
+//! answered is answered rightly. The end goes the other way round.
+//! Source: `docs/reference/config.md` sections 12, 15, 16 and 18.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+
+use super::notify::{self, Notify};
+use super::options;
+use super::signals::{Asked, SignalStream};
+use crate::agent::event::Buffer;
+use crate::agent::{Agent, Hooks, logging};
+use crate::config::flags::Parsed;
+use crate::config::{self, Config, Host};
+use crate::drive::{self, Handle, Runtime, Shutdown, Task};
+use crate::http;
+use crate::net::Listener;
+use crate::server::{FiredEvent, Running};
+use crate::structs::rpc::Delegate;
+use crate::structs::{Error, UserEventPayload};
+use crate::wire::msgpack;
+
+/// A graceful leave that takes longer is cut short.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
+/// What an answer under way is given to reach its client before the listeners close.
+const DRAIN: Duration = Duration::from_millis(200);
+/// User events waiting to be delivered.
+const MAX_EVENTS: usize = 256;
+
+/// Why the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It left, or was told to by a signal that means leaving.
+    Left,
+    /// It was stopped without leaving.
+    Stopped,
+}
+
+/// What the main task hears beside signals.
+enum Request {
+    /// The agent has left; the process shall end.
+    Left,
+    /// Read the configuration again.
+    Reload(Sender<Result<(), Error>>),
+}
+
+/// Runs the agent; its exit code.
+pub fn run(config: &Arc<Config>, node_id: &str, flags: &Parsed) -> u8 {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(why) => return failed(&why.to_string()),
+    };
+    let handle = runtime.handle();
+    runtime.run(async {
+        match Process::start(config, node_id, flags, &handle).await {
+            Ok(process) => match process.live().await {
+                End::Left => 0,
+                End::Stopped => 1,
+            },
+            Err(why) => failed(&why),
+        }
+    })
+}
+
+fn failed(why: &str) -> u8 {
+    log::error!(target: "agent", error = why; "Error starting agent");
+    1
+}
+
+/// A directory for `-dev`: gone with the process.
+struct DevDir(PathBuf);
+
+impl DevDir {
+    /// Makes one in memory where the system has such a place.
+    fn new() -> std::io::Result<Self> {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let name = format!(
+            "consul-lite-dev-{}-{:08x}",
+            std::process::id(),
+            fastrand::u32(..)
+        );
+        let dir = parent.join(name);
+        fs::create_dir(&dir)?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for DevDir {
+    fn drop(&mut self) {
+        // What stays behind is in memory and named after this process.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The file that holds the process's number.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &str) -> Result<Option<Self>, String> {
+        if path.is_empty() {
+            return Ok(None);
+        }
+        fs::write(path, std::process::id().to_string()).map_err(|e| {
+            let why = crate::net::dial::errno_text(&e);
+            format!("Could not open pid file: open {path}: {why}")
+        })?;
+        Ok(Some(Self(path.into())))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A running agent with everything that belongs to it, in the order in which it ends.
+struct Process {
+    config: Arc<RwLock<Arc<Config>>>,
+    flags: Parsed,
+    agent: Arc<Agent>,
+    ctx: Arc<http::Ctx>,
+    http_tasks: Vec<Task<()>>,
+    http_addresses: Vec<(&'static str, String)>,
+    deliveries: Task<()>,
+    shutdown: Shutdown,
+    server: Running,
+    requests: Receiver<Request>,
+    notify: Notify,
+    signals: SignalStream,
+    _pid_file: Option<PidFile>,
+    _dev_dir: Option<DevDir>,
+}
+
+impl Process {
+    async fn start(
+        config: &Arc<Config>,
+        node_id: &str,
+        flags: &Parsed,
+        handle: &Handle,
+    ) -> Result<Self, String> {
+        let text = |e: std::io::Error| e.to_string();
+        let signals = SignalStream::new().map_err(text)?;
+        let shutdown = Shutdown::default();
+        let dev_dir = if config.dev_mode {
+            Some(DevDir::new().map_err(text)?)
+        } else {
+            None
+        };
+        let raft_dir = match &dev_dir {
+            Some(dir) => dir.0.clone(),
+            None => Path::new(&config.data_dir).join("raft"),
+        };
+        fs::create_dir_all(&raft_dir).map_err(|e| format!("{}: {e}", raft_dir.display()))?;
+        let (events, fired) = smol::channel::bounded(MAX_EVENTS);
+        let server = Running::start(
+            handle,
+            &shutdown,
+            &raft_dir,
+            options::server(config, node_id, &raft_dir, drive::now()),
+            options::tuning(config, node_id),
+            events,
+        )
+        .map_err(|e| format!("Failed to start Consul server: {e}"))?;
+        let delegate: Arc<dyn Delegate> = server.server.clone();
+        let buffer = Arc::new(Buffer::default());
+        let agent = Agent::new(
+            config.clone(),
+            node_id,
+            delegate.clone(),
+            handle.clone(),
+            buffer.clone(),
+        );
+        let deliveries = handle.spawn(deliver(agent.clone(), fired));
+        let (request, requests) = smol::channel::bounded(16);
+        agent.set_hooks(hooks(&delegate, &request));
+        agent
+            .load_config_definitions()
+            .await
+            .map_err(|e| e.to_string())?;
+        agent.start();
+        let ctx = http::Ctx::new(
+            delegate.clone(),
+            buffer,
+            options::http(config)?,
+            options::http_live(config),
+        );
+        let ctx = Arc::new(ctx);
+        ctx.set_agent(agent.clone());
+        let pid_file = PidFile::write(&config.pid_file)?;
+        let mut process = Self {
+            config: Arc::new(RwLock::new(config.clone())),
+            flags: flags.clone(),
+            agent,
+            ctx,
+            http_tasks: Vec::new(),
+            http_addresses: Vec::new(),
+            deliveries,
+            shutdown,
+            server,
+            requests,
+            notify: Notify::from_env(),
+            signals,
+            _pid_file: pid_file,
+            _dev_dir: dev_dir,
+        };
+        process.start_http(config, handle)?;
+        Ok(process)
+    }
+
+    fn start_http(&mut self, config: &Config, handle: &Handle) -> Result<(), String> {
+        let http = http::Server::new(self.ctx.clone(), handle.clone(), self.shutdown.clone());
+        for (protocol, listen) in options::listeners(config)? {
+            let wanted = options::describe(&listen);
+            let listener = Listener::bind(listen).map_err(|e| {
+                let why = crate::net::dial::errno_text(&e);
+                format!("listen {wanted}: bind: {why}")
+            })?;
+            let (network, address) = wanted.split_once(' ').unwrap_or(("tcp", &wanted));
+            log::info!(
+                target: "agent",
+                "Started {protocol} server: address={address} network={network}"
+            );
+            self.http_addresses.push((protocol, address.to_owned()));
+            self.http_tasks.push(http.serve(listener));
+        }
+        Ok(())
+    }
+
+    /// Serves until the end.
+    async fn live(mut self) -> End {
+        println!("==> Consul agent running!");
+        self.notify.send(notify::READY);
+        let end = loop {
+            let alive = async {
+                match self.notify.alive_interval() {
+                    Some(interval) => drive::sleep(interval).await,
+                    None => std::future::pending().await,
+                }
+                Heard::AliveDue
+            };
+            let signal = async { Heard::Signal(self.signals.next().await) };
+            let request = async {
+                match self.requests.recv().await {
+                    Ok(request) => Heard::Request(request),
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            match signal.or(request).or(alive).await {
+                Heard::AliveDue => self.notify.alive(),
+                Heard::Request(Request::Left) => break End::Left,
+                Heard::Request(Request::Reload(answer)) => {
+                    let result = self.reload().await;
+                    // Whoever asked may have gone away.
+                    let _ = answer.try_send(result);
+                }
+                Heard::Signal(Asked::Reload) => {
+                    log::info!(target: "agent", signal = Asked::Reload.name(); "Caught");
+                    if let Err(why) = self.reload().await {
+                        log::error!(target: "agent", error = why.text(); "Reload config failed");
+                    }
+                }
+                Heard::Signal(asked) => break self.end_by(asked).await,
+            }
+        };
+        self.stop().await;
+        end
+    }
+
+    /// Leaves or not, as signal and configuration say.
+    async fn end_by(&mut self, asked: Asked) -> End {
+        log::info!(target: "agent", signal = asked.name(); "Caught");
+        let leaves = {
+            let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+            match asked {
+                Asked::Interrupt => !config.skip_leave_on_interrupt,
+                _ => config.leave_on_terminate,
+            }
+        };
+        if !leaves {
+            log::info!(target: "agent", "Graceful shutdown disabled. Exiting");
+            return End::Stopped;
+        }
+        log::info!(target: "agent", "Gracefully shutting down agent...");
+        let leave = async {
+            match self.agent.delegate.leave().await {
+                Ok(()) => log::info!(target: "agent", "Graceful exit completed"),
+                Err(why) => log::error!(target: "agent", error = why.text(); "Error on leave"),
+            }
+            End::Left
+        };
+        let second = async {
+            let again = loop {
+                match self.signals.next().await {
+                    Asked::Reload => {}
+                    other => break other,
+                }
+            };
+            log::error!(target: "agent", signal = again.name(); "Caught second signal, Exiting");
+            End::Stopped
+        };
+        let timeout = async {
+            drive::sleep(LEAVE_TIMEOUT).await;
+            log::error!(target: "agent", "Timeout on graceful leave. Exiting");
+            End::Stopped
+        };
+        leave.or(second).or(timeout).await
+    }
+
+    /// Reads the configuration again and applies what may change.
+    async fn reload(&self) -> Result<(), Error> {
+        log::info!(target: "agent", "Reloading configuration...");
+        self.notify.reloading();
+        let result = self.apply_new_config().await;
+        self.notify.send(notify::READY);
+        result
+    }
+
+    async fn apply_new_config(&self) -> Result<(), Error> {
+        let flags = self.flags.clone();
+        let loaded = smol::unblock(move || config::load(&flags, &Host::system())).await?;
+        for warning in &loaded.warnings {
+            log::warn!(target: "agent", "{warning}");
+        }
+        let level = loaded.config.log.level.clone();
+        let old = self
+            .config
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let new = Arc::new(old.reloaded(&loaded.config));
+        self.agent.reload(new.clone()).await?;
+        match logging::parse_level(&level) {
+            Some(level) => logging::set_level(level),
+            None => {
+                log::warn!(target: "agent", "Invalid log level in new configuration: {level}");
+            }
+        }
+        self.ctx.reload(options::http_live(&new));
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    async fn stop(self) {
+        self.notify.send(notify::STOPPING);
+        log::info!(target: "agent", "Requesting shutdown");
+        drive::sleep(DRAIN).await;
+        self.agent.stop().await;
+        for (protocol, address) in &self.http_addresses {
+            log::info!(
+                target: "agent",
+                "Stopping server: protocol={protocol} address={address} network=tcp"
+            );
+        }
+        log::info!(target: "agent", "Waiting for endpoints to shut down");
+        self.shutdown.trigger();
+        for task in self.http_tasks {
+            task.await;
+        }
+        log::info!(target: "agent", "Endpoints down");
+        self.deliveries.cancel().await;
+        self.server.join().await;
+    }
+}
+
+/// What woke the main task.
+enum Heard {
+    Signal(Asked),
+    Request(Request),
+    AliveDue,
+}
+
+/// What the agent asks of the process around it.
+fn hooks(delegate: &Arc<dyn Delegate>, request: &Sender<Request>) -> Hooks {
+    let reload = request.clone();
+    let (delegate, left) = (delegate.clone(), request.clone());
+    let gone = || Error::new("agent is shutting down");
+    Hooks {
+        reload: Box::new(move || {
+            let reload = reload.clone();
+            Box::pin(async move {
+                let (answer, result) = smol::channel::bounded(1);
+                reload
+                    .send(Request::Reload(answer))
+                    .await
+                    .map_err(|_| gone())?;
+                result.recv().await.unwrap_or_else(|_| Err(gone()))
+            })
+        }),
+        leave: Box::new(move || {
+            let (delegate, left) = (delegate.clone(), left.clone());
+            Box::pin(async move {
+                delegate.leave().await?;
+                left.send(Request::Left).await.map_err(|_| gone())
+            })
+        }),
+    }
+}
+
+/// Hands user events to the agent, numbered by Serf's event clock.
+async fn deliver(agent: Arc<Agent>, fired: Receiver<FiredEvent>) {
+    while let Ok(event) = fired.recv().await {
+        match msgpack::from_slice::<UserEventPayload>(&event.payload) {
+            Ok(payload) => agent.user_event(payload.event(event.ltime)),
+            Err(why) => {
+                log::error!(target: "agent", error = why.to_string().as_str();
+                    "failed to decode user event");
+            }
+        }
+    }
+}
