@@ -99,6 +99,7 @@ pub fn http(config: &Config) -> Result<http::Settings, String> {
             .map(|(addr, bits)| http::Network::new(*addr, *bits))
             .collect(),
         response_headers,
+        ..http::Settings::default()
     })
 }
 
