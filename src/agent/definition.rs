@@ -3,12 +3,12 @@
 //! Leaves to others: the rules for a single check, for metadata and for weights (`structs`).
 //! Source: `docs/reference/http-2.md` sections 2.6 to 2.10 and 3.1.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::structs::{
-    CheckType, ConnectProxyConfig, NodeService, ServiceAddress, ServiceDefinition, validate_meta,
-    validate_weights,
+    CheckType, KIND_CONNECT_PROXY, KIND_INGRESS_GATEWAY, KIND_MESH_GATEWAY,
+    KIND_TERMINATING_GATEWAY, NodeService, ServiceAddress, ServiceDefinition, error_list,
+    is_any_address, validate_meta, validate_weights,
 };
 
 use super::local::{CRITICAL, PASSING, WARNING};
@@ -16,38 +16,17 @@ use super::local::{CRITICAL, PASSING, WARNING};
 /// The name of the servers' own service: whoever took it would break how servers are found.
 pub const RESERVED_SERVICE: &str = "consul";
 
-const CONNECT_PROXY: &str = "connect-proxy";
-const GATEWAYS: [&str; 4] = [
-    "mesh-gateway",
-    "terminating-gateway",
-    "ingress-gateway",
-    "api-gateway",
-];
-
 /// Whether services of this kind are proxies or gateways.
 pub fn is_proxy(kind: &str) -> bool {
-    kind == CONNECT_PROXY || GATEWAYS.contains(&kind)
+    matches!(
+        kind,
+        KIND_CONNECT_PROXY | KIND_MESH_GATEWAY | KIND_TERMINATING_GATEWAY | KIND_INGRESS_GATEWAY
+    )
 }
 
 /// Whether a status is one that a user may give.
 pub fn is_status(status: &str) -> bool {
     matches!(status, PASSING | WARNING | CRITICAL)
-}
-
-/// Several errors as one text, in the form of Go's error lists.
-pub fn error_list(errors: &[String]) -> String {
-    let count = match errors.len() {
-        1 => "1 error".to_owned(),
-        n => format!("{n} errors"),
-    };
-    let mut text = format!("{count} occurred:\n");
-    for error in errors {
-        text.push_str("\t* ");
-        text.push_str(error);
-        text.push('\n');
-    }
-    text.push('\n');
-    text
 }
 
 /// The checks of a service, each of them valid.
@@ -85,7 +64,7 @@ pub fn validate_service(service: &ServiceDefinition) -> Result<(), String> {
             "Invalid service name: \"{RESERVED_SERVICE}\" is the servers' own service; choose another name and ID"
         ));
     }
-    if ["0.0.0.0", "::", "[::]"].contains(&service.address.as_str()) {
+    if is_any_address(&service.address) {
         return Err("Invalid service address".to_owned());
     }
     if let Some(weights) = &service.weights {
@@ -99,15 +78,11 @@ pub fn validate_service(service: &ServiceDefinition) -> Result<(), String> {
         .connect
         .as_ref()
         .and_then(|c| c.sidecar_service.as_deref());
-    let mut errors = proxy_errors(&service.node_service());
+    let mut errors = service.node_service().violations();
     if let Some(sidecar) = sidecar {
         errors.extend(sidecar_errors(sidecar));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(error_list(&errors))
-    }
+    error_list(&errors).map_or(Ok(()), |e| Err(e.text().to_owned()))
 }
 
 fn sidecar_errors(sidecar: &ServiceDefinition) -> Vec<String> {
@@ -125,106 +100,6 @@ fn sidecar_errors(sidecar: &ServiceDefinition) -> Vec<String> {
         errors.push("A SidecarService cannot have a nested SidecarService".to_owned());
     }
     errors
-}
-
-/// All that is wrong with the proxy part of a service.
-pub fn proxy_errors(service: &NodeService) -> Vec<String> {
-    let mut errors = Vec::new();
-    let proxy = &service.proxy;
-    if service.kind == CONNECT_PROXY {
-        if proxy.destination_service_name.is_empty() {
-            errors.push(
-                "Proxy.DestinationServiceName must be non-empty for Connect proxy services"
-                    .to_owned(),
-            );
-        }
-        if service.port == 0 {
-            errors.push("Port must be set for a Connect proxy".to_owned());
-        }
-        if service.connect.native {
-            errors.push("A Proxy cannot also be Connect Native, only typical services".to_owned());
-        }
-        upstream_errors(proxy, &mut errors);
-        expose_errors(proxy, &mut errors);
-    }
-    if GATEWAYS.contains(&service.kind.as_str()) {
-        gateway_errors(service, &mut errors);
-    }
-    errors
-}
-
-fn upstream_errors(proxy: &ConnectProxyConfig, errors: &mut Vec<String>) {
-    let mut seen = BTreeSet::new();
-    for upstream in proxy.upstreams.iter().flatten() {
-        if upstream.destination_name.is_empty() {
-            errors.push("upstream destination name cannot be empty".to_owned());
-            continue;
-        }
-        if upstream.local_bind_port == 0 {
-            errors.push("upstream local bind port cannot be zero".to_owned());
-            continue;
-        }
-        let address = if upstream.local_bind_address.is_empty() {
-            "127.0.0.1"
-        } else {
-            &upstream.local_bind_address
-        };
-        let bind = format!("{address}:{}", upstream.local_bind_port);
-        if !seen.insert(bind.clone()) {
-            errors.push(format!(
-                "upstreams cannot contain duplicates by local bind address and port; \"{bind}\" is specified twice"
-            ));
-        }
-    }
-}
-
-fn expose_errors(proxy: &ConnectProxyConfig, errors: &mut Vec<String>) {
-    for path in proxy.expose.paths.iter().flatten() {
-        if !(1..=65535).contains(&path.listener_port) {
-            errors.push(format!(
-                "expose.paths: invalid listener port: {}",
-                path.listener_port
-            ));
-        }
-        if !["", "http", "http2"].contains(&path.protocol.as_str()) {
-            errors.push(format!(
-                "protocol '{}' not supported for path: {}, must be in: [http http2]",
-                path.protocol, path.path
-            ));
-        }
-    }
-}
-
-fn gateway_errors(service: &NodeService, errors: &mut Vec<String>) {
-    let kind = &service.kind;
-    let proxy = &service.proxy;
-    if service.port == 0 && (kind == "mesh-gateway" || kind == "terminating-gateway") {
-        errors.push(format!("Port must be non-zero for a {kind}"));
-    }
-    let set = [
-        (
-            "DestinationServiceName",
-            !proxy.destination_service_name.is_empty(),
-        ),
-        (
-            "DestinationServiceID",
-            !proxy.destination_service_id.is_empty(),
-        ),
-        (
-            "LocalServiceAddress",
-            !proxy.local_service_address.is_empty(),
-        ),
-        ("LocalServicePort", proxy.local_service_port != 0),
-        (
-            "Upstreams",
-            proxy.upstreams.as_ref().is_some_and(|u| !u.is_empty()),
-        ),
-    ];
-    for (field, _) in set.iter().filter(|(_, set)| *set) {
-        errors.push(format!(
-            "The Proxy.{field} configuration is invalid for a {kind}"
-        ));
-    }
 }
 
 /// Adds the addresses that follow from a literal `Address`: `lan_ipv4` and `wan_ipv4`, or `_ipv6`.
@@ -254,7 +129,7 @@ pub fn is_dns_safe(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::structs::Upstream;
+    use crate::structs::{ConnectProxyConfig, Upstream};
 
     #[test]
     fn the_servers_own_name_is_refused() {
@@ -281,7 +156,7 @@ mod tests {
         };
         let service = ServiceDefinition {
             name: "w".into(),
-            kind: CONNECT_PROXY.into(),
+            kind: KIND_CONNECT_PROXY.into(),
             proxy: Some(ConnectProxyConfig {
                 upstreams: Some(vec![upstream("", 0), upstream("x", 1), upstream("y", 1)]),
                 ..ConnectProxyConfig::default()

@@ -9,6 +9,7 @@ pub mod check;
 pub mod checks;
 pub mod definition;
 pub mod event;
+pub mod host;
 pub mod load;
 pub mod local;
 pub mod logging;
@@ -30,7 +31,7 @@ use crate::config::Config;
 use crate::drive::{Handle, Shutdown, Task};
 use crate::net::tls_client::ClientTls;
 use crate::structs::rpc::{BoxFuture, Delegate};
-use crate::structs::{CheckType, Error, Result};
+use crate::structs::{CheckKind, CheckType, Error, Result};
 
 use checks::{CheckTls, MAX_RUNNING, Runner, Surroundings};
 use local::{Identity, State};
@@ -229,15 +230,17 @@ impl Agent {
         }
     }
 
-    /// How many checks wait to be told, and how many probe by themselves: `check_ttls`, `check_monitors`.
+    /// How many checks wait to be told, and how many run scripts: `check_ttls`, `check_monitors`.
     pub fn runner_counts(&self) -> (usize, usize) {
         let running = self.running();
-        let kinds = |ttl: bool| {
-            let of = |r: &&Running| matches!(r.runner, Some(Runner::Ttl(..))) == ttl;
-            let live = running.values().filter(|r| r.runner.is_some());
-            live.filter(of).count()
+        let ttls = running
+            .values()
+            .filter(|r| matches!(r.runner, Some(Runner::Ttl(..))));
+        let is_script = |r: &&Running| {
+            let kind = r.definition.as_ref().map(|d| d.kind());
+            r.runner.is_some() && kind == Some(CheckKind::Script)
         };
-        (kinds(true), kinds(false))
+        (ttls.count(), running.values().filter(is_script).count())
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

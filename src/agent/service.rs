@@ -7,7 +7,7 @@
 use log::{debug, warn};
 
 use super::check::{NewCheck, health_of_type};
-use super::definition::{expand_tagged_addresses, is_dns_safe, proxy_errors};
+use super::definition::{expand_tagged_addresses, is_dns_safe};
 use super::persist::PersistedService;
 use super::sidecar::{self, sidecar_id};
 use super::{Agent, Source};
@@ -123,10 +123,7 @@ impl Agent {
         if let Some(meta) = &service.meta {
             validate_meta(meta, false).map_err(Error::new)?;
         }
-        let errors = proxy_errors(service);
-        if !errors.is_empty() {
-            return Err(Error::new(super::definition::error_list(&errors)));
-        }
+        service.validate()?;
         for check in &new.checks {
             self.check_runnable(check, new.source)?;
         }

@@ -10,8 +10,10 @@
 mod absent;
 mod agent;
 mod agent_check;
+mod agent_debug;
 mod agent_health;
 mod agent_monitor;
+mod agent_self;
 mod agent_service;
 mod body;
 mod catalog;
@@ -58,6 +60,7 @@ fn tables() -> &'static [&'static [Route]] {
         agent_check::ROUTES,
         agent_health::ROUTES,
         agent_monitor::ROUTES,
+        agent_self::ROUTES,
         agent_service::ROUTES,
         coordinate::ROUTES,
         event::ROUTES,

@@ -46,6 +46,11 @@ impl NodeService {
     /// # Errors
     /// All violations as one error list.
     pub fn validate(&self) -> Result<()> {
+        error_list(&self.violations()).map_or(Ok(()), Err)
+    }
+
+    /// All violations of the rules of proxies and gateways.
+    pub fn violations(&self) -> Vec<String> {
         let mut errors = Vec::new();
         if self.kind == KIND_CONNECT_PROXY {
             self.validate_proxy(&mut errors);
@@ -53,7 +58,7 @@ impl NodeService {
         if self.is_gateway() {
             self.validate_gateway(&mut errors);
         }
-        error_list(&errors).map_or(Ok(()), Err)
+        errors
     }
 
     fn validate_proxy(&self, errors: &mut Vec<String>) {
@@ -73,9 +78,11 @@ impl NodeService {
         for upstream in self.proxy.upstreams.iter().flatten() {
             if upstream.destination_name.is_empty() {
                 errors.push("upstream destination name cannot be empty".to_owned());
+                continue;
             }
             if upstream.local_bind_port == 0 {
                 errors.push("upstream local bind port cannot be zero".to_owned());
+                continue;
             }
             let address = match upstream.local_bind_address.as_str() {
                 "" => "127.0.0.1",
@@ -91,6 +98,10 @@ impl NodeService {
             }
         }
         for path in self.proxy.expose.paths.iter().flatten() {
+            if !(1..=65535).contains(&path.listener_port) {
+                let port = path.listener_port;
+                errors.push(format!("expose.paths: invalid listener port: {port}"));
+            }
             if !matches!(path.protocol.as_str(), "" | "http" | "http2") {
                 errors.push(format!(
                     "protocol '{}' not supported for path: {}, must be in: [http2 http]",

@@ -1,0 +1,149 @@
+//! `/v1/agent/self` and `/v1/agent/host`: who this agent is, how it is configured and how it fares.
+//!
+//! Source: `docs/reference/http-2.md` sections 5.1 and 5.3.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::agent::agent;
+use super::agent_debug;
+use super::context::Ctx;
+use super::error::HttpError;
+use super::request::Request;
+use super::response::Response;
+use super::routes::{Route, routes};
+use crate::agent::{Agent, host};
+use crate::config::Config;
+use crate::server::CONSUL_VERSION;
+use crate::structs::go::Any;
+use crate::structs::rpc::Stats;
+use crate::structs::{Member, Position};
+
+pub(super) const ROUTES: &[Route] = routes! {
+    "/v1/agent/self" [GET] about;
+    "/v1/agent/host" [GET] about_host;
+};
+
+#[derive(Serialize)]
+struct SelfConfig {
+    #[serde(rename = "Datacenter")]
+    datacenter: String,
+    #[serde(rename = "NodeName")]
+    node_name: String,
+    #[serde(rename = "NodeID")]
+    node_id: String,
+    #[serde(rename = "Revision")]
+    revision: &'static str,
+    #[serde(rename = "Server")]
+    server: bool,
+    #[serde(rename = "Version")]
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct About {
+    #[serde(rename = "Config")]
+    config: SelfConfig,
+    #[serde(rename = "DebugConfig")]
+    debug_config: BTreeMap<&'static str, Any>,
+    #[serde(rename = "Coord")]
+    coord: Option<Position>,
+    #[serde(rename = "Member")]
+    member: Member,
+    #[serde(rename = "Stats")]
+    stats: Stats,
+    #[serde(rename = "Meta")]
+    meta: BTreeMap<String, String>,
+}
+
+async fn about(ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError> {
+    let agent = agent(ctx)?;
+    let config = agent.config();
+    let identity = agent.local.identity();
+    let members = ctx.delegate.members(false).unwrap_or_default();
+    let own = members.into_iter().find(|m| m.name == identity.node);
+    let mut stats = ctx.delegate.stats().await;
+    stats.extend(agent_stats(agent));
+    Response::json(&About {
+        config: SelfConfig {
+            datacenter: config.datacenter.clone(),
+            node_name: config.node_name.clone(),
+            node_id: identity.id.clone(),
+            revision: "",
+            server: config.server,
+            version: CONSUL_VERSION,
+        },
+        debug_config: debug(&config, &identity.id),
+        coord: ctx.delegate.coordinate(),
+        member: own.unwrap_or_default(),
+        stats,
+        meta: agent.local.metadata(),
+    })
+}
+
+fn debug(config: &Config, node_id: &str) -> BTreeMap<&'static str, Any> {
+    let mut all = agent_debug::debug_config(config);
+    all.insert("NodeID", Any::String(node_id.to_owned()));
+    all.insert("Version", Any::String(CONSUL_VERSION.to_owned()));
+    all
+}
+
+/// The groups of `consul info` that every agent has.
+fn agent_stats(agent: &Agent) -> Stats {
+    let group = |pairs: &[(&str, String)]| {
+        let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
+        pairs.collect::<BTreeMap<String, String>>()
+    };
+    let (services, checks) = agent.local.counts();
+    let (ttls, monitors) = agent.runner_counts();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    BTreeMap::from([
+        (
+            "agent".to_owned(),
+            group(&[
+                ("check_monitors", monitors.to_string()),
+                ("check_ttls", ttls.to_string()),
+                ("checks", checks.to_string()),
+                ("services", services.to_string()),
+            ]),
+        ),
+        (
+            "build".to_owned(),
+            group(&[
+                ("prerelease", String::new()),
+                ("revision", String::new()),
+                ("version", CONSUL_VERSION.to_owned()),
+            ]),
+        ),
+        (
+            "runtime".to_owned(),
+            group(&[
+                ("arch", go_arch().to_owned()),
+                ("cpu_count", cores.to_string()),
+                ("goroutines", host::threads().to_string()),
+                ("max_procs", cores.to_string()),
+                ("os", std::env::consts::OS.to_owned()),
+                (
+                    "version",
+                    concat!("rust consul-lite ", env!("CARGO_PKG_VERSION")).to_owned(),
+                ),
+            ]),
+        ),
+    ])
+}
+
+/// Go's name of the architecture.
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
+async fn about_host(_ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError> {
+    let host = smol::unblock(host::collect).await;
+    Response::json(&host)
+}
