@@ -7,6 +7,7 @@ use std::process::ExitCode;
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod dns;
 pub mod drive;
 pub mod filter;
 pub mod http;

@@ -13,6 +13,7 @@ mod listener;
 mod stream;
 pub mod tls;
 pub mod tls_client;
+pub mod udp;
 pub mod url;
 
 pub use listener::{Incoming, Listener, ListenerConfig, UnixSocket, group_id, user_id};

@@ -5,6 +5,7 @@
 //! Source: the documentation of `async-io` and `futures-rustls`.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -130,6 +131,44 @@ impl Stream {
             Stream::Unix(s) => Pin::new(s).poll_close(cx),
             Stream::Tls(s) => Pin::new(&mut **s).poll_close(cx),
         }
+    }
+
+    /// Reads until the buffer is full; false when the peer ended before its first byte.
+    ///
+    /// # Errors
+    /// Those of the socket or of the TLS session, and an end in the middle.
+    pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            let rest = &mut buf[filled..];
+            let read = poll_fn(|cx| match self {
+                Stream::Tcp(s) => Pin::new(s).poll_read(cx, rest),
+                Stream::Unix(s) => Pin::new(s).poll_read(cx, rest),
+                Stream::Tls(s) => Pin::new(&mut **s).poll_read(cx, rest),
+            });
+            match read.await? {
+                0 if filled == 0 => return Ok(false),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => filled += n,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes everything.
+    ///
+    /// # Errors
+    /// Those of the socket or of the TLS session.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = poll_fn(|cx| self.poll_send(cx, rest)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        poll_fn(|cx| self.poll_flush(cx)).await
     }
 
     /// Whether several slices are better than one flat copy: not under TLS, which copies anyway.

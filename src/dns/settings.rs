@@ -1,0 +1,150 @@
+//! What configures DNS, in the units that answers need.
+//!
+//! Holds true: settings never change under a running query; a reload swaps them as a whole.
+//! Source: Consul's documentation of `dns_config`, `docs/reference/dns.md` sections 16 and 22.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::name::Name;
+
+/// Fields of the SOA record that are configured, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Soa {
+    pub refresh: u32,
+    pub retry: u32,
+    pub expire: u32,
+    pub min_ttl: u32,
+}
+
+impl Default for Soa {
+    fn default() -> Self {
+        Self {
+            refresh: 3600,
+            retry: 600,
+            expire: 86400,
+            min_ttl: 0,
+        }
+    }
+}
+
+/// TTLs of services by name, exact or by prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTtl {
+    exact: Vec<(String, u32)>,
+    /// Longest prefix first.
+    prefixes: Vec<(String, u32)>,
+}
+
+impl ServiceTtl {
+    /// From `dns_config.service_ttl`: a key that ends in `*` is a prefix.
+    pub fn new<'a>(entries: impl IntoIterator<Item = (&'a str, Duration)>) -> Self {
+        let mut ttl = Self::default();
+        for (key, value) in entries {
+            let seconds = whole_seconds(value);
+            match key.strip_suffix('*') {
+                Some(prefix) => ttl.prefixes.push((prefix.to_owned(), seconds)),
+                None => ttl.exact.push((key.to_owned(), seconds)),
+            }
+        }
+        ttl.prefixes
+            .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        ttl
+    }
+
+    /// The TTL of a service whose name is in lower case, in seconds.
+    pub fn of(&self, service: &str) -> u32 {
+        let exact = self.exact.iter().find(|(name, _)| name == service);
+        let found = exact.or_else(|| {
+            self.prefixes
+                .iter()
+                .find(|(prefix, _)| service.starts_with(prefix.as_str()))
+        });
+        found.map_or(0, |(_, seconds)| *seconds)
+    }
+}
+
+/// A duration as a TTL: the fraction is cut.
+pub fn whole_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Everything that decides about answers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This agent's datacenter.
+    pub datacenter: String,
+    pub domain: Name,
+    pub alt_domain: Option<Name>,
+    /// The token that lookups carry.
+    pub token: String,
+    /// Asked in this order, unless at random.
+    pub recursors: Vec<SocketAddr>,
+    pub random_recursors: bool,
+    pub recursor_timeout: Duration,
+    /// Seconds.
+    pub node_ttl: u32,
+    pub service_ttl: ServiceTtl,
+    pub soa: Soa,
+    pub allow_stale: bool,
+    pub max_stale: Duration,
+    pub use_cache: bool,
+    pub cache_max_age: Duration,
+    pub only_passing: bool,
+    pub enable_truncate: bool,
+    pub disable_compression: bool,
+    pub enable_additional_node_meta_txt: bool,
+    pub translate_wan_addrs: bool,
+    /// Answers to UDP clients without EDNS, 8 at most.
+    pub udp_answer_limit: usize,
+    /// Address records per answer, 0 is no limit.
+    pub a_record_limit: usize,
+}
+
+impl Settings {
+    /// Consul's defaults for an agent of this datacenter and domain; `None` when the domain is no name.
+    pub fn new(datacenter: &str, domain: &str) -> Option<Self> {
+        Some(Self {
+            datacenter: datacenter.to_owned(),
+            domain: Name::parse(domain)?.to_lowercase(),
+            alt_domain: None,
+            token: String::new(),
+            recursors: Vec::new(),
+            random_recursors: false,
+            recursor_timeout: Duration::from_secs(2),
+            node_ttl: 0,
+            service_ttl: ServiceTtl::default(),
+            soa: Soa::default(),
+            allow_stale: true,
+            max_stale: Duration::from_secs(87_600 * 3600),
+            use_cache: false,
+            cache_max_age: Duration::ZERO,
+            only_passing: false,
+            enable_truncate: false,
+            disable_compression: false,
+            enable_additional_node_meta_txt: true,
+            translate_wan_addrs: false,
+            udp_answer_limit: 3,
+            a_record_limit: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_ttl_takes_the_exact_key_then_the_longest_prefix() {
+        let seconds = Duration::from_secs;
+        let ttl = ServiceTtl::new([
+            ("web", seconds(90)),
+            ("w*", seconds(5)),
+            ("web*", Duration::from_millis(6900)),
+        ]);
+        for (name, wanted) in [("web", 90), ("web6", 6), ("wax", 5), ("many", 0)] {
+            assert_eq!(ttl.of(name), wanted, "{name}");
+        }
+        assert_eq!(ServiceTtl::new([("*", seconds(3))]).of("x"), 3);
+    }
+}
