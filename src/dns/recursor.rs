@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use domain::base::iana::Rtype;
 use domain::base::name::ParsedName;
 use domain::base::{Message, ParsedRecord};
+use domain::dep::octseq::Octets;
 use domain::rdata::{A, Aaaa, Cname};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -216,10 +217,7 @@ fn convert(parsed: &ParsedRecord<'_, &[u8]>) -> Option<Record> {
     ))
 }
 
-fn own<O: AsRef<[u8]> + ?Sized>(name: &ParsedName<&O>) -> Option<Name>
-where
-    O: domain::dep::octseq::Octets,
-{
+fn own<O: Octets + ?Sized>(name: &ParsedName<&O>) -> Option<Name> {
     let labels = name.iter().filter(|label| !label.is_root());
     Name::from_labels(labels.map(|label| label.as_slice()))
 }

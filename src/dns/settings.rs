@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::name::Name;
+use crate::config;
+use crate::net::dial;
+use crate::structs::{Error, Result};
 
 /// Fields of the SOA record that are configured, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,66 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings that a configuration asks for. The token is Consul's: `acl.tokens.dns`, else the
+    /// default one.
+    ///
+    /// # Errors
+    /// When `domain` is no name that DNS can say, or a recursor's host name cannot be resolved.
+    pub async fn from_config(config: &config::Config) -> Result<Self> {
+        let unusable = |key: &str, domain: &str| {
+            Error::new(format!(
+                "{key} {domain:?} is not a domain name: labels of 1 to 63 bytes with dots between them"
+            ))
+        };
+        let domain = &config.dns_domain;
+        let mut settings =
+            Self::new(&config.datacenter, domain).ok_or_else(|| unusable("domain", domain))?;
+        let alt = config.dns_alt_domain.trim_end_matches('.');
+        if !alt.is_empty() {
+            let name = Name::parse(alt).ok_or_else(|| unusable("alt_domain", alt))?;
+            settings.alt_domain = Some(name.to_lowercase());
+        }
+        for recursor in &config.dns.recursors {
+            let found = dial::resolve(recursor).await;
+            let found =
+                found.map_err(|e| Error::new(format!("Invalid recursor address: {}", e.text())))?;
+            settings.recursors.extend(found.first());
+        }
+        let dns = &config.dns;
+        let ttls = dns.service_ttl.iter();
+        let limit = |n: i64| usize::try_from(n).unwrap_or(0);
+        let tokens = &config.acl.tokens;
+        Ok(Self {
+            token: if tokens.dns.is_empty() {
+                tokens.default.clone()
+            } else {
+                tokens.dns.clone()
+            },
+            random_recursors: dns.recursor_strategy == "random",
+            recursor_timeout: dns.recursor_timeout,
+            node_ttl: whole_seconds(dns.node_ttl),
+            service_ttl: ServiceTtl::new(ttls.map(|(name, ttl)| (name.as_str(), *ttl))),
+            soa: Soa {
+                refresh: dns.soa.refresh,
+                retry: dns.soa.retry,
+                expire: dns.soa.expire,
+                min_ttl: dns.soa.min_ttl,
+            },
+            allow_stale: dns.allow_stale,
+            max_stale: dns.max_stale,
+            use_cache: dns.use_cache,
+            cache_max_age: dns.cache_max_age,
+            only_passing: dns.only_passing,
+            enable_truncate: dns.enable_truncate,
+            disable_compression: dns.disable_compression,
+            enable_additional_node_meta_txt: dns.node_meta_txt,
+            translate_wan_addrs: config.translate_wan_addrs,
+            udp_answer_limit: limit(dns.udp_answer_limit),
+            a_record_limit: limit(dns.a_record_limit),
+            ..settings
+        })
+    }
+
     /// Consul's defaults for an agent of this datacenter and domain; `None` when the domain is no name.
     pub fn new(datacenter: &str, domain: &str) -> Option<Self> {
         Some(Self {

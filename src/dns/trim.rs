@@ -39,7 +39,7 @@ pub fn udp(settings: &Settings, request: &Request, reply: &mut Reply) -> bool {
             compress = false;
         }
     }
-    cut.to_size(reply, max - UDP_RESERVE, compress);
+    cut.fit(reply, max - UDP_RESERVE, compress);
     cut.done
 }
 
@@ -55,7 +55,7 @@ pub fn tcp(settings: &Settings, request: &Request, reply: &mut Reply) -> bool {
     if before > most {
         cut.to(reply, most);
     }
-    cut.to_size(reply, TCP_SIZE, !settings.disable_compression);
+    cut.fit(reply, TCP_SIZE, !settings.disable_compression);
     if cut.done {
         log::debug!(
             target: "agent.dns",
@@ -127,7 +127,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// Drops answers from the end until the message fits.
-    fn to_size(&mut self, reply: &mut Reply, max: usize, compress: bool) {
+    fn fit(&mut self, reply: &mut Reply, max: usize, compress: bool) {
         let fits = |reply: &Reply| size(self.request, reply, compress) <= max;
         if reply.answer.len() <= 1 || quick_fit(self.request, reply, max) || fits(reply) {
             return;

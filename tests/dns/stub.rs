@@ -197,7 +197,7 @@ impl Delegate for Stub {
     fn leave(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
-    fn stats(&self) -> Stats {
-        Stats::new()
+    fn stats(&self) -> BoxFuture<'_, Stats> {
+        Box::pin(async { Stats::new() })
     }
 }
