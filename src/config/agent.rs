@@ -481,7 +481,6 @@ pub(super) fn dev_mode() -> Tree {
         ("bind_addr", text("127.0.0.1")),
         ("disable_anonymous_signature", Tree::Bool(true)),
         ("disable_keyring_file", Tree::Bool(true)),
-        ("disable_update_check", Tree::Bool(true)),
         ("enable_debug", Tree::Bool(true)),
         ("log_level", text("DEBUG")),
         ("server", Tree::Bool(true)),

@@ -140,7 +140,7 @@ impl Decoder {
             Kind::StringsMap => self.map(path, value, Kind::Strings),
             Kind::ObjectMap(keys) => self.map(path, value, Kind::Object(keys)),
             Kind::Any => match value {
-                Value::Map(_) => Some(Tree::Any(any(value, self.format))),
+                Value::Map(_) => Some(Tree::Any(opaque(value, self.format))),
                 _ => self.no_map(path, value),
             },
             Kind::Str | Kind::Strings | Kind::Objects(_) | Kind::AnyList => match value {
@@ -167,14 +167,27 @@ impl Decoder {
         };
         let (item_kind, zero) = match kind {
             Kind::Objects(keys) => (Kind::Object(keys), Tree::default()),
-            Kind::AnyList => (Kind::Any, Tree::Any(Any::Map(BTreeMap::new()))),
+            Kind::AnyList => (Kind::AnyList, Tree::Any(Any::Map(BTreeMap::new()))),
             _ => (Kind::Str, Tree::Str(String::new())),
         };
         let items = items.iter().enumerate().map(|(at, item)| {
-            self.value(&format!("{path}[{at}]"), item, item_kind)
-                .unwrap_or_else(|| zero.clone())
+            let path = format!("{path}[{at}]");
+            let item = match item_kind {
+                Kind::AnyList => self.free(&path, item),
+                kind => self.value(&path, item, kind),
+            };
+            item.unwrap_or_else(|| zero.clone())
         });
         Some(Tree::List(items.collect()))
+    }
+
+    /// A map of free content in a list of such.
+    fn free(&mut self, path: &str, value: &Value<'_>) -> Option<Tree> {
+        match single(value) {
+            Value::Nil => None,
+            map @ Value::Map(_) => Some(Tree::Any(any(map, self.format))),
+            other => self.no_map(path, other),
+        }
     }
 
     fn map(&mut self, path: &str, value: &Value<'_>, kind: Kind) -> Option<Tree> {
@@ -290,15 +303,32 @@ fn any(value: &Value<'_>, format: Format) -> Any {
             [one @ Value::Map(_)] if format == Format::Hcl => any(one, format),
             items => Any::Array(items.iter().map(|item| any(item, format)).collect()),
         },
-        Value::Map(entries) => {
-            let entries = entries.iter();
-            Any::Map(
-                entries
-                    .map(|(key, item)| (text(key), any(item, format)))
-                    .collect(),
-            )
-        }
+        Value::Map(entries) => Any::Map(
+            entries
+                .iter()
+                .map(|(key, item)| (text(key), any(item, format)))
+                .collect(),
+        ),
     }
+}
+
+/// A map of free content whose own values of a list of one thing are that thing. Of watches and configuration entries,
+/// where lists have a meaning, that is not done.
+fn opaque(value: &Value<'_>, format: Format) -> Any {
+    let Value::Map(entries) = value else {
+        return any(value, format);
+    };
+    let entries = entries.iter().map(|(key, item)| {
+        let item = match item {
+            Value::Array(_) => match single(item) {
+                map @ Value::Map(_) => opaque(map, format),
+                other => any(other, format),
+            },
+            other => any(other, format),
+        };
+        (text(key), item)
+    });
+    Any::Map(entries.collect())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod agent;
 mod build;
+mod debug;
 mod decode;
 pub mod flags;
 mod runtime;
@@ -14,13 +15,16 @@ mod schema;
 pub mod sockaddr;
 mod source;
 mod tree;
+mod unsupported;
 
 use std::path::Path;
 
 pub use agent::agent_flags;
 pub use build::Host;
+pub use debug::debug_config;
 pub use decode::Format;
 pub use runtime::*;
+pub use unsupported::unsupported;
 
 use self::flags::Parsed;
 use self::source::Sources;

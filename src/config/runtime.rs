@@ -302,7 +302,7 @@ pub struct Ui {
 /// Where and what to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// Upper case; checked with [`Log::is_level`] at start only, as Consul does.
+    /// As configured: checked with [`Log::is_level`] at start only, as Consul does.
     pub level: String,
     pub json: bool,
     pub file: String,
@@ -316,9 +316,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Is it the name of a log level?
+    /// Is it the name of a log level, in any case?
     pub fn is_level(level: &str) -> bool {
-        matches!(level, "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERR" | "ERROR")
+        let names = ["TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR"];
+        names.iter().any(|name| name.eq_ignore_ascii_case(level))
     }
 }
 
@@ -379,9 +380,9 @@ pub struct Config {
     pub unix_sockets: UnixSockets,
 
     // What it serves.
-    /// With a dot at its end.
+    /// As configured: a dot at the end may be missing.
     pub dns_domain: String,
-    /// With a dot at its end, or empty.
+    /// As configured; empty is none.
     pub dns_alt_domain: String,
     pub dns: Dns,
     pub http: Http,

@@ -304,11 +304,11 @@ impl Builder<'_> {
     pub(super) fn expanded_list(&mut self, path: &str) -> Vec<String> {
         let mut list = Vec::new();
         for text in self.strings(path) {
-            // An entry for a discovery provider is settings with spaces between them, not a list.
-            if text.contains("provider=") {
-                list.extend(self.expand(path, &text));
-            } else if let Some(text) = self.expand(path, &text) {
-                list.extend(text.split_whitespace().map(str::to_owned));
+            match self.expand(path, &text) {
+                // What is no template stays whole: settings of a discovery provider have spaces.
+                Some(same) if same == text => list.push(text),
+                Some(expanded) => list.extend(expanded.split_whitespace().map(str::to_owned)),
+                None => {}
             }
         }
         list

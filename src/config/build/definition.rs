@@ -8,9 +8,9 @@ use super::{Builder, string_map, strings};
 use crate::config::tree::Tree;
 use crate::structs::go::{Any, GoDuration, List, Map};
 use crate::structs::{
-    CheckDefinition, CheckType, ConnectProxyConfig, ExposeConfig, ExposePath, MeshGatewayConfig,
-    ServiceAddress, ServiceConnectDefinition, ServiceDefinition, Upstream, Weights, validate_meta,
-    validate_weights,
+    CheckDefinition, CheckType, ConnectProxyConfig, DEFAULT_OUTPUT_MAX_SIZE, ExposeConfig,
+    ExposePath, MeshGatewayConfig, ServiceAddress, ServiceConnectDefinition, ServiceDefinition,
+    Upstream, Weights, validate_meta, validate_weights,
 };
 
 fn text(tree: &Tree, key: &str) -> String {
@@ -119,7 +119,10 @@ impl Builder<'_> {
             failures_before_critical: int(tree, "failures_before_critical"),
             deregister_critical_service_after: self
                 .check_duration(tree, "deregister_critical_service_after"),
-            output_max_size: int(tree, "output_max_size"),
+            output_max_size: tree
+                .at("output_max_size")
+                .and_then(Tree::as_int)
+                .unwrap_or(DEFAULT_OUTPUT_MAX_SIZE),
         }
     }
 

@@ -378,7 +378,7 @@ impl Builder<'_> {
 
     fn log(&mut self) -> Log {
         Log {
-            level: self.str("log_level", "INFO").to_uppercase(),
+            level: self.str("log_level", "INFO"),
             json: self.bool("log_json", false),
             file: self.str("log_file", ""),
             rotate_bytes: self.int("log_rotate_bytes", 0),
