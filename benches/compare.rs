@@ -1,0 +1,53 @@
+//! The real Consul 1.8.7 and consul-lite side by side in one run, as a Markdown table with ratios:
+//! `cargo bench --bench compare`. Both get the same configuration, the same load from the same generator
+//! (`load.rs`), in several rounds that alternate, of which the medians count.
+//!
+//! `BENCH_QUICK=1` for a short run; `BENCH_ROUNDS` (5), `BENCH_SECONDS` (3) per round and side,
+//! `IDLE_SECONDS` (600); `CONSUL_ORACLE=/path`, `CONSUL_LITE=/path`; a word picks rows whose name has it.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+mod load;
+mod measure;
+mod report;
+
+use std::process::ExitCode;
+
+use measure::Plan;
+
+fn number(name: &str, full: u64, quick: u64) -> u64 {
+    let default = if std::env::var_os("BENCH_QUICK").is_some() {
+        quick
+    } else {
+        full
+    };
+    let given = std::env::var(name).ok();
+    given.and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+fn main() -> ExitCode {
+    let consul = match common::oracle::find() {
+        Ok(path) => path,
+        Err(why) => {
+            println!("skipped: {why}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    // Data directories belong on the disk the build is on, not on a memory file system.
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var("TMPDIR", common::cache_dir()) };
+    measure::raise_open_files();
+    let plan = Plan {
+        binaries: [consul, common::consul_lite()],
+        rounds: number("BENCH_ROUNDS", 5, 2) as usize,
+        seconds: number("BENCH_SECONDS", 3, 1),
+        idle_seconds: number("IDLE_SECONDS", 600, 20),
+        starts: number("BENCH_STARTS", 3, 1) as usize,
+        blocked: number("BENCH_BLOCKED", 4000, 1000) as usize,
+        only: std::env::args().skip(1).find(|a| !a.starts_with('-')),
+    };
+    let rows = measure::all(&plan);
+    report::print(&plan, &rows);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,338 @@
+//! The measurements, each on both sides, and how agents are made ready for them.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::common::agent::{Agent, Plan as AgentPlan};
+use crate::common::http::Client;
+use crate::common::{Loopback, try_until};
+use crate::load::{self, Kind};
+
+/// What to run.
+pub struct Plan {
+    /// The real Consul's, then ours.
+    pub binaries: [PathBuf; 2],
+    /// Rounds per measurement.
+    pub rounds: usize,
+    /// Seconds per round and side.
+    pub seconds: u64,
+    /// How long both are left alone to see what they write.
+    pub idle_seconds: u64,
+    /// Starts timed per side.
+    pub starts: usize,
+    /// Idle blocking queries.
+    pub blocked: usize,
+    /// Only rows whose name has this.
+    pub only: Option<String>,
+}
+
+/// One row of the table.
+pub struct Row {
+    /// What was measured.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: &'static str,
+    /// The real Consul's, then ours.
+    pub values: [f64; 2],
+    /// Whether more is better.
+    pub more_is_better: bool,
+    /// The issue's target, in words.
+    pub target: &'static str,
+}
+
+/// Lets this process and its children open as many files as the system allows.
+pub fn raise_open_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a valid pointer to a struct of the right type.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
+/// Runs everything the plan wants.
+pub fn all(plan: &Plan) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let wanted = |name: &str| plan.only.as_ref().is_none_or(|o| name.contains(o.as_str()));
+    let net = Loopback::claim();
+    if wanted("exec to first acknowledged write") {
+        rows.push(starts(plan, &net));
+    }
+    let mut agents = [0, 1].map(|side| start(plan, &net, side));
+    for agent in &mut agents {
+        agent.wait_ready(Duration::from_secs(60));
+    }
+    if wanted("idle") {
+        rows.extend(idle(plan, &mut agents));
+    }
+    agents.iter().for_each(fill);
+    let queries = [
+        question("three.service.consul", 1),
+        question("three.service.consul", 33),
+    ];
+    type Measure<'a> = Box<dyn Fn(&Agent) -> f64 + 'a>;
+    let s = plan.seconds;
+    let http = |kind: Kind, n: usize| -> Measure {
+        Box::new(move |a: &Agent| load::http(a.http(), kind, n, s))
+    };
+    let dns = |q: Vec<u8>| -> Measure { Box::new(move |a: &Agent| load::dns(a.dns(), &q, 32, s)) };
+    let [a, srv] = queries;
+    let table: [(&'static str, &'static str, Measure); 7] = [
+        (
+            "PUT 64 B, 64 connections",
+            "at least 4x",
+            http(Kind::Put, 64),
+        ),
+        ("PUT 64 B, 1 connection", "at least 2x", http(Kind::Put, 1)),
+        (
+            "GET 64 B, 64 connections",
+            "at least 2.5x",
+            http(Kind::Get("/v1/kv/bench/get"), 64),
+        ),
+        (
+            "/v1/health/service/X, 3 instances",
+            "at least 4x",
+            http(Kind::Get("/v1/health/service/three"), 64),
+        ),
+        (
+            "/v1/health/service/X, 20 instances",
+            "at least 4x",
+            http(Kind::Get("/v1/health/service/twenty"), 64),
+        ),
+        ("DNS A, UDP", "at least 4x", dns(a)),
+        ("DNS SRV, UDP", "at least 4x", dns(srv)),
+    ];
+    for (name, target, measure) in table {
+        if !wanted(name) {
+            continue;
+        }
+        eprintln!("{name}");
+        rows.push(Row {
+            name,
+            unit: "/s",
+            values: alternate(plan.rounds, &agents, |_, agent| measure(agent)),
+            more_is_better: true,
+            target,
+        });
+    }
+    if wanted("memory after load") {
+        rows.push(Row {
+            name: "memory after load (RSS)",
+            unit: "MiB",
+            values: [0, 1].map(|n| rss(&mut agents[n]) / 1024.0),
+            more_is_better: false,
+            target: "at most 24 MiB",
+        });
+    }
+    drop(agents);
+    if wanted("blocking query") {
+        rows.push(blocked(plan, &net));
+    }
+    let size = |p: &Path| std::fs::metadata(p).map_or(0.0, |m| m.len() as f64 / 1_048_576.0);
+    rows.push(Row {
+        name: "binary",
+        unit: "MiB",
+        values: [size(&plan.binaries[0]), size(&plan.binaries[1])],
+        more_is_better: false,
+        target: "at most 6 MiB",
+    });
+    rows
+}
+
+fn start(plan: &Plan, net: &Loopback, side: usize) -> Agent {
+    Agent::start(&AgentPlan {
+        binary: &plan.binaries[side],
+        ip: net.ip(side as u8 + 1),
+        node: "n1",
+        config: vec![(
+            "50-bench.json".into(),
+            r#"{"limits": {"http_max_conns_per_client": 8000}}"#.into(),
+        )],
+    })
+}
+
+/// Medians of rounds that take turns: side 0 first in even rounds, side 1 in odd ones.
+fn alternate(rounds: usize, agents: &[Agent; 2], f: impl Fn(usize, &Agent) -> f64) -> [f64; 2] {
+    let mut all = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for turn in 0..2 {
+            let side = (round + turn) % 2;
+            all[side].push(f(side, &agents[side]));
+        }
+    }
+    all.map(median)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+    }
+}
+
+/// A number from a `Name:   123 ...` line of a file under `/proc/PID`.
+fn proc_number(agent: &mut Agent, file: &str, name: &str) -> f64 {
+    let path = format!("/proc/{}/{file}", agent.process().pid());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix(name));
+    let word = line.and_then(|l| l.trim_start_matches(':').split_whitespace().next());
+    word.and_then(|w| w.parse().ok()).unwrap_or(f64::NAN)
+}
+
+/// Resident memory in KiB.
+fn rss(agent: &mut Agent) -> f64 {
+    proc_number(agent, "status", "VmRSS")
+}
+
+/// Seconds from exec to the first acknowledged write, with timings as configured by default.
+fn starts(plan: &Plan, net: &Loopback) -> Row {
+    let once = |side: usize| {
+        let begin = Instant::now();
+        let agent = Agent::start(&AgentPlan {
+            binary: &plan.binaries[side],
+            ip: net.ip(side as u8 + 1),
+            node: "n1",
+            config: vec![(
+                "50-default.json".into(),
+                r#"{"performance": {"raft_multiplier": 5}}"#.into(),
+            )],
+        });
+        let addr = agent.http();
+        let took = try_until(Duration::from_secs(60), || {
+            let mut client = Client::new(addr, Duration::from_secs(10));
+            let answer = client.put("/v1/kv/first", b"x").ok()?;
+            (answer.status == 200).then(|| begin.elapsed().as_secs_f64())
+        });
+        took.unwrap_or(f64::NAN)
+    };
+    eprintln!("exec to first acknowledged write");
+    let mut all = [Vec::new(), Vec::new()];
+    for _ in 0..plan.starts {
+        for (side, times) in all.iter_mut().enumerate() {
+            times.push(once(side));
+        }
+    }
+    Row {
+        name: "exec to first acknowledged write",
+        unit: "s",
+        values: all.map(median),
+        more_is_better: false,
+        target: "under 0.5 s",
+    }
+}
+
+/// What both write while nobody asks them anything, and what they weigh then.
+fn idle(plan: &Plan, agents: &mut [Agent; 2]) -> Vec<Row> {
+    eprintln!("idle for {} s", plan.idle_seconds);
+    // The last of starting up (full sync after joining) is not idleness.
+    std::thread::sleep(Duration::from_secs(10.min(plan.idle_seconds)));
+    let written = |agents: &mut [Agent; 2]| {
+        let [a, b] = agents;
+        [a, b].map(|agent| proc_number(agent, "io", "write_bytes"))
+    };
+    let before = written(agents);
+    std::thread::sleep(Duration::from_secs(plan.idle_seconds));
+    let after = written(agents);
+    let [a, b] = agents;
+    vec![
+        Row {
+            name: "memory idle (RSS)",
+            unit: "MiB",
+            values: [rss(a) / 1024.0, rss(b) / 1024.0],
+            more_is_better: false,
+            target: "at most 10 MiB",
+        },
+        Row {
+            name: "written while idle",
+            unit: "KiB",
+            values: [0, 1].map(|n| (after[n] - before[n]) / 1024.0),
+            more_is_better: false,
+            target: "0",
+        },
+    ]
+}
+
+/// Registers what is asked for: a key of 64 bytes, services of 3 and of 20 instances on as many nodes.
+fn fill(agent: &Agent) {
+    let mut client = agent.client();
+    let mut put = |path: &str, body: &str| {
+        let answer = client.put(path, body.as_bytes()).expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    };
+    put("/v1/kv/bench/get", &"x".repeat(64));
+    for (service, count) in [("three", 3), ("twenty", 20)] {
+        for n in 1..=count {
+            let body = format!(
+                r#"{{"Node": "{service}-{n}", "Address": "10.0.{count}.{n}",
+                    "Service": {{"Service": "{service}", "Port": 80, "Tags": ["v1", "primary"], "Meta": {{"zone": "a"}}}},
+                    "Checks": [{{"Name": "node", "Status": "passing"}},
+                               {{"Name": "http", "Status": "passing", "ServiceID": "{service}", "Output": "HTTP GET http://10.0.0.1/: 200 OK"}}]}}"#
+            );
+            put("/v1/catalog/register", &body);
+        }
+    }
+}
+
+/// Memory per idle blocking query, each on a connection of its own to a fresh agent.
+fn blocked(plan: &Plan, net: &Loopback) -> Row {
+    eprintln!("{} blocking queries", plan.blocked);
+    let values = [0, 1].map(|side| {
+        let mut agent = start(plan, net, side);
+        agent.wait_ready(Duration::from_secs(60));
+        fill(&agent);
+        let agent = &mut agent;
+        let mut client = agent.client();
+        let answer = client.get("/v1/kv/bench/get").expect("an answer");
+        let index = answer.index().unwrap_or(1);
+        let before = rss(agent);
+        let request =
+            format!("GET /v1/kv/bench/get?index={index}&wait=10m HTTP/1.1\r\nHost: bench\r\n\r\n");
+        let open = |_| {
+            let mut stream = TcpStream::connect(agent.http()).expect("a connection");
+            stream.write_all(request.as_bytes()).expect("a request");
+            stream
+        };
+        let streams: Vec<TcpStream> = (0..plan.blocked).map(open).collect();
+        // All have been taken up when the figure no longer grows.
+        let mut last = (rss(agent), 0);
+        try_until(Duration::from_secs(60), || {
+            let now = rss(agent);
+            last = if now > last.0 + 64.0 {
+                (now, 0)
+            } else {
+                (last.0, last.1 + 1)
+            };
+            (last.1 > 40).then_some(())
+        });
+        let after = rss(agent);
+        drop(streams);
+        (after - before) / plan.blocked as f64
+    });
+    Row {
+        name: "memory per idle blocking query",
+        unit: "KiB",
+        values,
+        more_is_better: false,
+        target: "at most 12 KiB",
+    }
+}
+
+/// A DNS question as a message (RFC 1035, section 4).
+fn question(name: &str, qtype: u8) -> Vec<u8> {
+    let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        message.push(label.len() as u8);
+        message.extend_from_slice(label.as_bytes());
+    }
+    message.extend_from_slice(&[0, 0, qtype, 0, 1]);
+    message
+}
