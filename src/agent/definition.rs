@@ -78,6 +78,9 @@ pub fn validate_service(service: &ServiceDefinition) -> Result<(), String> {
         .connect
         .as_ref()
         .and_then(|c| c.sidecar_service.as_deref());
+    if let Some(weights) = sidecar.and_then(|s| s.weights.as_ref()) {
+        validate_weights(weights).map_err(|e| format!("Invalid Weights: {e}"))?;
+    }
     let mut errors = service.node_service().violations();
     if let Some(sidecar) = sidecar {
         errors.extend(sidecar_errors(sidecar));

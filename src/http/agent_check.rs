@@ -103,7 +103,7 @@ async fn tell(ctx: &Ctx, id: &str, status: &str, output: &str) -> Result<Respons
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "checkUpdate")]
 struct CheckUpdate {
     #[serde(rename = "Status")]
     status: String,

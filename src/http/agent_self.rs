@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::agent::agent;
-use super::agent_debug;
 use super::context::Ctx;
 use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::agent::{Agent, host};
-use crate::config::Config;
+use crate::config::debug_config;
 use crate::server::CONSUL_VERSION;
 use crate::structs::go::Any;
 use crate::structs::rpc::Stats;
@@ -46,7 +45,7 @@ struct About {
     #[serde(rename = "Config")]
     config: SelfConfig,
     #[serde(rename = "DebugConfig")]
-    debug_config: BTreeMap<&'static str, Any>,
+    debug_config: BTreeMap<String, Any>,
     #[serde(rename = "Coord")]
     coord: Option<Position>,
     #[serde(rename = "Member")]
@@ -74,19 +73,12 @@ async fn about(ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError> {
             server: config.server,
             version: CONSUL_VERSION,
         },
-        debug_config: debug(&config, &identity.id),
+        debug_config: debug_config(&config, &identity.id, CONSUL_VERSION),
         coord: ctx.delegate.coordinate(),
         member: own.unwrap_or_default(),
         stats,
         meta: agent.local.metadata(),
     })
-}
-
-fn debug(config: &Config, node_id: &str) -> BTreeMap<&'static str, Any> {
-    let mut all = agent_debug::debug_config(config);
-    all.insert("NodeID", Any::String(node_id.to_owned()));
-    all.insert("Version", Any::String(CONSUL_VERSION.to_owned()));
-    all
 }
 
 /// The groups of `consul info` that every agent has.

@@ -10,7 +10,6 @@
 mod absent;
 mod agent;
 mod agent_check;
-mod agent_debug;
 mod agent_health;
 mod agent_monitor;
 mod agent_self;

@@ -63,8 +63,18 @@ pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     .await;
     match found {
         Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-        _ => Err(Error::new(format!("lookup {host}: no such host"))),
+        _ => {
+            let server = name_server().map_or(String::new(), |s| format!(" on {s}"));
+            Err(Error::new(format!("lookup {host}{server}: no such host")))
+        }
     }
+}
+
+/// The system's first name server with its port, for the error text.
+fn name_server() -> Option<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
+    let server = text.lines().find_map(|l| l.strip_prefix("nameserver"))?;
+    Some(SocketAddr::new(server.trim().parse().ok()?, 53))
 }
 
 /// Connects to `host:port`, trying each address of the host in turn.

@@ -64,11 +64,19 @@ pub struct MeshGatewayConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExposePath {
-    #[serde(rename = "ListenerPort", serialize_with = "omitempty")]
+    #[serde(
+        rename = "ListenerPort",
+        alias = "listener_port",
+        serialize_with = "omitempty"
+    )]
     pub listener_port: i64,
     #[serde(rename = "Path", serialize_with = "omitempty")]
     pub path: String,
-    #[serde(rename = "LocalPathPort", serialize_with = "omitempty")]
+    #[serde(
+        rename = "LocalPathPort",
+        alias = "local_path_port",
+        serialize_with = "omitempty"
+    )]
     pub local_path_port: i64,
     #[serde(rename = "Protocol", serialize_with = "omitempty")]
     pub protocol: String,
@@ -90,17 +98,25 @@ pub struct ExposeConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Upstream {
-    #[serde(rename = "DestinationType")]
+    #[serde(rename = "DestinationType", alias = "destination_type")]
     pub destination_type: String,
-    #[serde(rename = "DestinationNamespace", serialize_with = "omitempty")]
+    #[serde(
+        rename = "DestinationNamespace",
+        alias = "destination_namespace",
+        serialize_with = "omitempty"
+    )]
     pub destination_namespace: String,
-    #[serde(rename = "DestinationName")]
+    #[serde(rename = "DestinationName", alias = "destination_name")]
     pub destination_name: String,
     #[serde(rename = "Datacenter")]
     pub datacenter: String,
-    #[serde(rename = "LocalBindAddress", serialize_with = "omitempty")]
+    #[serde(
+        rename = "LocalBindAddress",
+        alias = "local_bind_address",
+        serialize_with = "omitempty"
+    )]
     pub local_bind_address: String,
-    #[serde(rename = "LocalBindPort")]
+    #[serde(rename = "LocalBindPort", alias = "local_bind_port")]
     pub local_bind_port: i64,
     #[serde(rename = "Config")]
     pub config: Map<Any>,
@@ -114,19 +130,35 @@ pub struct Upstream {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename = "")]
 pub struct ConnectProxyConfig {
-    #[serde(rename = "DestinationServiceName", serialize_with = "omitempty")]
+    #[serde(
+        rename = "DestinationServiceName",
+        alias = "destination_service_name",
+        serialize_with = "omitempty"
+    )]
     pub destination_service_name: String,
-    #[serde(rename = "DestinationServiceID", serialize_with = "omitempty")]
+    #[serde(
+        rename = "DestinationServiceID",
+        alias = "destination_service_id",
+        serialize_with = "omitempty"
+    )]
     pub destination_service_id: String,
-    #[serde(rename = "LocalServiceAddress", serialize_with = "omitempty")]
+    #[serde(
+        rename = "LocalServiceAddress",
+        alias = "local_service_address",
+        serialize_with = "omitempty"
+    )]
     pub local_service_address: String,
-    #[serde(rename = "LocalServicePort", serialize_with = "omitempty")]
+    #[serde(
+        rename = "LocalServicePort",
+        alias = "local_service_port",
+        serialize_with = "omitempty"
+    )]
     pub local_service_port: i64,
     #[serde(rename = "Config", serialize_with = "omitempty")]
     pub config: Map<Any>,
     #[serde(rename = "Upstreams", serialize_with = "omitempty")]
     pub upstreams: List<Upstream>,
-    #[serde(rename = "MeshGateway")]
+    #[serde(rename = "MeshGateway", alias = "mesh_gateway")]
     pub mesh_gateway: MeshGatewayConfig,
     #[serde(rename = "Expose")]
     pub expose: ExposeConfig,

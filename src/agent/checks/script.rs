@@ -97,11 +97,10 @@ impl Script {
         command
             .args(rest)
             .envs(env.iter().copied())
-            .stdin(stdin)
-            .stdout(writer)
-            .stderr(second)
             .process_group(0);
+        // The conversion forgets streams that were set before it.
         let mut command = smol::process::Command::from(command);
+        command.stdin(stdin).stdout(writer).stderr(second);
         let child = command.spawn().map_err(|e| fault(&e))?;
         // The command holds the writing ends: without them the pipe ends when the last process does.
         drop(command);
