@@ -240,7 +240,7 @@ fn address_matches(instance: &ServiceNode, address: &str) -> bool {
 }
 
 /// Node IDs are optional, but if given they are UUIDs.
-fn check_node_id(id: &str) -> Result<()> {
+pub(super) fn check_node_id(id: &str) -> Result<()> {
     if id.is_empty() {
         return Ok(());
     }
@@ -259,7 +259,7 @@ fn check_node_id(id: &str) -> Result<()> {
 }
 
 /// Fills in and checks what Consul does on the leader.
-fn complete_service(service: &mut NodeService) -> Result<()> {
+pub(super) fn complete_service(service: &mut NodeService) -> Result<()> {
     service.validate()?;
     if service.id.is_empty() && !service.service.is_empty() {
         service.id.clone_from(&service.service);
@@ -282,7 +282,7 @@ fn complete_service(service: &mut NodeService) -> Result<()> {
     Ok(())
 }
 
-fn complete_check(check: &mut HealthCheck, node: &str) {
+pub(super) fn complete_check(check: &mut HealthCheck, node: &str) {
     if check.check_id.is_empty() && !check.name.is_empty() {
         check.check_id.clone_from(&check.name);
     }

@@ -2,6 +2,7 @@
 //!
 //! Source: `docs/reference/http-1.md` section 3.
 
+use super::catalog::{check_node_id, complete_check, complete_service};
 use super::kvs::lock_delay_error;
 use crate::drive;
 use crate::server::Server;
@@ -13,10 +14,10 @@ use crate::structs::{
 
 impl Server {
     /// `Txn.Apply`.
-    pub(crate) async fn txn_apply(&self, request: TxnRequest) -> Result<TxnResponse> {
+    pub(crate) async fn txn_apply(&self, mut request: TxnRequest) -> Result<TxnResponse> {
         self.check_datacenter(&request.datacenter)?;
         let errors = self
-            .txn_check(request.ops.as_deref().unwrap_or(&[]))
+            .txn_check(request.ops.as_deref_mut().unwrap_or(&mut []))
             .await?;
         if !errors.is_empty() {
             return Ok(TxnResponse {
@@ -34,9 +35,9 @@ impl Server {
     }
 
     /// `Txn.Read`.
-    pub(crate) async fn txn_read(&self, request: TxnReadRequest) -> Result<TxnReadResponse> {
+    pub(crate) async fn txn_read(&self, mut request: TxnReadRequest) -> Result<TxnReadResponse> {
         self.check_datacenter(&request.datacenter)?;
-        let ops = request.ops.as_deref().unwrap_or(&[]);
+        let ops = request.ops.as_deref_mut().unwrap_or(&mut []);
         let errors = self.txn_check(ops).await?;
         if !errors.is_empty() {
             let meta = self.meta(0);
@@ -57,10 +58,16 @@ impl Server {
         })
     }
 
-    /// What is checked before Raft, for every operation: keys and the lock-delay.
-    async fn txn_check(&self, ops: &[TxnOp]) -> Result<Vec<TxnError>> {
+    /// What is checked and filled in before Raft, for every operation.
+    async fn txn_check(&self, ops: &mut [TxnOp]) -> Result<Vec<TxnError>> {
         let mut errors = Vec::new();
-        for (at, op) in ops.iter().enumerate() {
+        for (at, op) in ops.iter_mut().enumerate() {
+            if let Err(error) = complete(op) {
+                errors.push(TxnError {
+                    op_index: at as i64,
+                    what: error.to_string(),
+                });
+            }
             let Some(kv) = &op.kv else { continue };
             let request = KVSRequest {
                 op: kv.verb.clone(),
@@ -82,5 +89,63 @@ impl Server {
             });
         }
         Ok(errors)
+    }
+}
+
+/// Fills in and checks a catalog operation as a registration is; a read is taken as it is.
+fn complete(op: &mut TxnOp) -> Result<()> {
+    if let Some(op) = op.node.as_ref().filter(|op| op.verb != kv_op::GET) {
+        if op.node.node.is_empty() {
+            return Err(Error::new("Must provide node"));
+        }
+        check_node_id(&op.node.id)?;
+    }
+    if let Some(op) = op.service.as_mut().filter(|op| op.verb != kv_op::GET) {
+        complete_service(&mut op.service)?;
+    }
+    if let Some(op) = op.check.as_mut().filter(|op| op.verb != kv_op::GET) {
+        complete_check(&mut op.check, "");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::structs::{Node, NodeService, TxnNodeOp, TxnServiceOp};
+
+    fn node(verb: &str, id: &str) -> TxnOp {
+        let node = Node {
+            id: id.to_owned(),
+            node: "n".to_owned(),
+            ..Node::default()
+        };
+        TxnOp {
+            node: Some(TxnNodeOp {
+                verb: verb.to_owned(),
+                node,
+            }),
+            ..TxnOp::default()
+        }
+    }
+
+    #[test]
+    fn catalog_operations_are_checked_unless_they_read() {
+        let text = complete(&mut node("set", "bad")).unwrap_err().to_string();
+        assert_eq!(text, "Bad node ID: uuid string is wrong length");
+        assert!(complete(&mut node("get", "bad")).is_ok());
+        let mut op = TxnOp {
+            service: Some(TxnServiceOp {
+                verb: "set".to_owned(),
+                service: NodeService {
+                    service: "web".to_owned(),
+                    ..NodeService::default()
+                },
+                ..TxnServiceOp::default()
+            }),
+            ..TxnOp::default()
+        };
+        complete(&mut op).unwrap();
+        assert_eq!(op.service.unwrap().service.id, "web");
     }
 }
