@@ -107,7 +107,7 @@ pub(crate) fn go_regex_error(pattern: &str, text: &str) -> String {
     let rest = |c: char| pattern.rfind(c).map_or(pattern, |at| &pattern[at..]);
     if text.contains("character class") || text.contains("']'") {
         format!("error parsing regexp: missing closing ]: `{}`", rest('['))
-    } else if text.contains("unclosed group") || text.contains("missing closing") {
+    } else if text.contains("unclosed group") || text.contains("open group") {
         format!("error parsing regexp: missing closing ): `{pattern}`")
     } else if text.contains("unopened group") || text.contains("closing parenthesis") {
         format!("error parsing regexp: unexpected ): `{pattern}`")

@@ -40,7 +40,11 @@ pub(super) struct Rules {
 impl Rules {
     /// The Go package that types are said to come from.
     fn package(&self) -> &'static str {
-        self.root.split_once('.').map_or("structs", |(p, _)| p)
+        match self.root.split_once('.') {
+            // An anonymous structure is part of Consul's own package.
+            Some((package, _)) if !package.contains(' ') => package,
+            _ => "structs",
+        }
     }
 }
 
