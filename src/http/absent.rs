@@ -62,6 +62,9 @@ pub(super) const ROUTES: &[Route] = routes! {
     "/v1/connect/intentions/" [GET PUT DELETE] intention;
     "/v1/connect/intentions/match" [GET] intention_match;
     "/v1/connect/intentions/check" [GET] intention_check;
+    "/v1/agent/connect/authorize" [POST] connect_plain;
+    "/v1/agent/connect/ca/roots" [GET] connect_plain;
+    "/v1/agent/connect/ca/leaf/" [GET] connect_plain;
     "/v1/connect/ca/configuration" [GET PUT] connect_plain;
     "/v1/connect/ca/roots" [GET] connect;
     "/v1/discovery-chain/" [GET POST] discovery_chain;

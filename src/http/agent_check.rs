@@ -33,6 +33,7 @@ pub(super) const ROUTES: &[Route] = routes! {
 const GO_TYPE: &str = "struct { Interval interface {}; Timeout interface {}; TTL interface {}; DeregisterCriticalServiceAfter interface {}; Args []string \"json:\\\"args\\\"\"; ScriptArgsSnake []string \"json:\\\"script_args\\\"\"; DeregisterCriticalServiceAfterSnake interface {} \"json:\\\"deregister_critical_service_after\\\"\"; DockerContainerIDSnake string \"json:\\\"docker_container_id\\\"\"; TLSSkipVerifySnake bool \"json:\\\"tls_skip_verify\\\"\"; ServiceIDSnake string \"json:\\\"service_id\\\"\"; *structs.Alias }";
 
 async fn checks(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let agent = agent(ctx)?;
     let filter = Filter::<HealthCheck>::parse(req.query.value("filter"))?;
     let mut all: BTreeMap<String, HealthCheck> = agent.local.checks();
@@ -44,6 +45,7 @@ async fn checks(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let agent = agent(ctx)?;
     let token = req.token(ctx);
     let definition: CheckDefinition = req.json(GO_TYPE).await?;
@@ -73,6 +75,7 @@ async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn deregister(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let agent = agent(ctx)?;
     agent.remove_check(req.rest()).await?;
     agent.sync_changes().await;
@@ -92,6 +95,7 @@ async fn fail(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn note(ctx: &Ctx, req: &Request, status: &str) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     tell(ctx, req.rest(), status, req.query.value("note")).await
 }
 
@@ -112,6 +116,7 @@ struct CheckUpdate {
 }
 
 async fn update(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let update: CheckUpdate = req.json("agent.checkUpdate").await?;
     if !is_status(&update.status) {
         let text = format!("Invalid check status: '{}'", update.status);

@@ -184,6 +184,7 @@ fn text(reason: &str) -> Response {
 }
 
 async fn by_id(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let id = req.rest().to_owned();
     if id.is_empty() {
         return Err(HttpError::internal("Bad request: Missing serviceID"));
@@ -213,6 +214,7 @@ async fn by_id(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn by_name(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let name = req.rest().to_owned();
     if name.is_empty() {
         return Err(HttpError::internal("Bad request: Missing service Name"));

@@ -170,6 +170,7 @@ impl From<NodeService> for AgentService {
 }
 
 async fn services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let agent = agent(ctx)?;
     let filter = Filter::<NodeService>::parse(req.query.value("filter"))?;
     let all = agent.local.services();
@@ -191,6 +192,7 @@ fn content_hash(service: &AgentService) -> Result<String, HttpError> {
 }
 
 async fn service(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let agent = agent(ctx)?;
     let id = req.rest().to_owned();
     let (_, wait) = req.wait_options()?;
@@ -220,6 +222,7 @@ async fn service(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let agent = agent(ctx)?;
     let token = req.token(ctx);
     let replace = req.query.has("replace-existing-checks")
@@ -235,6 +238,7 @@ async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn deregister(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    req.no_namespace()?;
     let agent = agent(ctx)?;
     agent.remove_service(req.rest()).await?;
     agent.sync_changes().await;

@@ -12,7 +12,7 @@ use super::error::HttpError;
 use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
-use crate::structs::go::{GoDuration, GoTime, List, duration_string, quote};
+use crate::structs::go::{Any, GoDuration, GoTime, List, duration_string, quote};
 use crate::structs::rpc::method;
 use crate::structs::{
     AutopilotConfig, AutopilotSetConfigRequest, DCSpecificRequest, MemberStatus,
@@ -77,13 +77,13 @@ struct AutopilotConfiguration {
     #[serde(rename = "CleanupDeadServers")]
     cleanup_dead_servers: bool,
     #[serde(rename = "LastContactThreshold")]
-    last_contact_threshold: GoDuration,
+    last_contact_threshold: Any,
     #[serde(rename = "MaxTrailingLogs")]
     max_trailing_logs: u64,
     #[serde(rename = "MinQuorum")]
     min_quorum: u64,
     #[serde(rename = "ServerStabilizationTime")]
-    server_stabilization_time: GoDuration,
+    server_stabilization_time: Any,
     #[serde(rename = "RedundancyZoneTag")]
     redundancy_zone_tag: String,
     #[serde(rename = "DisableUpgradeMigration")]
@@ -109,14 +109,15 @@ async fn autopilot_configuration(ctx: &Ctx, req: &mut Request) -> Result<Respons
         ..AutopilotSetConfigRequest::default()
     };
     let text = req.body.read(MAX_JSON_BODY).await?;
+    let bad_config = |e: String| bad_request(format!("Error parsing autopilot config: {e}"));
     let body: AutopilotConfiguration = json::from_slice_strict(&text, "api.AutopilotConfiguration")
-        .map_err(|e| bad_request(format!("Error parsing autopilot config: {e}")))?;
+        .map_err(|e| bad_config(e.to_string()))?;
     args.config = AutopilotConfig {
         cleanup_dead_servers: body.cleanup_dead_servers,
-        last_contact_threshold: body.last_contact_threshold,
+        last_contact_threshold: duration(&body.last_contact_threshold).map_err(bad_config)?,
         max_trailing_logs: body.max_trailing_logs,
         min_quorum: body.min_quorum,
-        server_stabilization_time: body.server_stabilization_time,
+        server_stabilization_time: duration(&body.server_stabilization_time).map_err(bad_config)?,
         redundancy_zone_tag: body.redundancy_zone_tag,
         disable_upgrade_migration: body.disable_upgrade_migration,
         upgrade_version_tag: body.upgrade_version_tag,
@@ -130,6 +131,28 @@ async fn autopilot_configuration(ctx: &Ctx, req: &mut Request) -> Result<Respons
     }
     let done = write::<method::AutopilotSetConfiguration>(ctx, args).await?;
     Response::json(&done)
+}
+
+/// A duration as text or as a number of nanoseconds.
+fn duration(value: &Any) -> Result<GoDuration, String> {
+    let no_number = |text: String| {
+        let quoted = quote(&text);
+        Err(format!(
+            "strconv.ParseFloat: parsing {quoted}: invalid syntax"
+        ))
+    };
+    match value {
+        Any::Nil => Ok(GoDuration(0)),
+        Any::String(text) => GoDuration::parse(text),
+        Any::Int(n) => Ok(GoDuration(*n)),
+        Any::Uint(n) => Ok(GoDuration(i64::try_from(*n).unwrap_or(i64::MAX))),
+        Any::Float(n) => Ok(GoDuration(*n as i64)),
+        Any::Bool(b) => no_number(b.to_string()),
+        other => {
+            let text = json::to_vec(other).unwrap_or_default();
+            no_number(String::from_utf8_lossy(&text).into_owned())
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -102,7 +102,13 @@ async fn ops(ctx: &Ctx, req: &mut Request) -> Result<Vec<structs::TxnOp>, HttpEr
             return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
     }
-    Ok(ops.into_iter().filter_map(op).collect())
+    let mut ops: Vec<structs::TxnOp> = ops.into_iter().filter_map(op).collect();
+    for op in ops.iter_mut().filter_map(|op| op.node.as_mut()) {
+        if op.node.datacenter.is_empty() {
+            op.node.datacenter.clone_from(&ctx.settings.datacenter);
+        }
+    }
+    Ok(ops)
 }
 
 fn too_large(announced: Option<u64>, limit: usize) -> HttpError {
@@ -144,7 +150,7 @@ fn op(op: TxnOp) -> Option<structs::TxnOp> {
             node: Some(node), ..
         } => {
             out.node = Some(TxnNodeOp {
-                verb: node.verb,
+                verb: node.verb.0,
                 node: node.node,
             });
         }
@@ -162,7 +168,7 @@ fn op(op: TxnOp) -> Option<structs::TxnOp> {
 
 fn kv_op(kv: body::KVTxnOp) -> TxnKVOp {
     TxnKVOp {
-        verb: kv.verb,
+        verb: kv.verb.0,
         dir_ent: DirEntry {
             key: kv.key,
             value: kv.value,
@@ -178,7 +184,7 @@ fn kv_op(kv: body::KVTxnOp) -> TxnKVOp {
 fn service_op(op: body::ServiceTxnOp) -> TxnServiceOp {
     let service = op.service;
     TxnServiceOp {
-        verb: op.verb,
+        verb: op.verb.0,
         node: op.node,
         service: NodeService {
             id: service.id,
@@ -201,7 +207,7 @@ fn service_op(op: body::ServiceTxnOp) -> TxnServiceOp {
 fn check_op(op: body::CheckTxnOp) -> TxnCheckOp {
     let check = op.check;
     TxnCheckOp {
-        verb: op.verb,
+        verb: op.verb.0,
         check: HealthCheck {
             node: check.node,
             check_id: check.check_id,
@@ -266,6 +272,10 @@ mod tests {
             (
                 r#"[{"KV":{"Flags":"x"}}]"#,
                 "json: cannot unmarshal string into Go struct field KVTxnOp.KV.Flags of type uint64",
+            ),
+            (
+                r#"[{"KV":{"Verb":1}}]"#,
+                "json: cannot unmarshal number into Go struct field KVTxnOp.KV.Verb of type api.KVOp",
             ),
             (
                 r#"[{"Node":{"Node":{"Node":1}}}]"#,

@@ -4,7 +4,10 @@
 //! Holds true: every field that Consul 1.8 knows is accepted; `txn` says which of them count.
 //! Source: `docs/reference/http-1.md` section 3; errors of a running Consul 1.8.7.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::structs::go::{Any, Bytes, GoDuration, List, Map};
 use crate::structs::{HealthCheckDefinition, ServiceAddress};
@@ -23,11 +26,39 @@ pub(super) struct TxnOp {
     pub check: Option<CheckTxnOp>,
 }
 
+/// Verbs: texts whose types have names of their own in errors.
+macro_rules! verbs {
+    ($($name:ident)*) => {$(
+        #[derive(Default)]
+        pub(super) struct $name(pub String);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a verb")
+                    }
+                    fn visit_unit<E: de::Error>(self) -> Result<$name, E> {
+                        Ok($name::default())
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        Ok($name(text.to_owned()))
+                    }
+                }
+                from.deserialize_str(Text)
+            }
+        }
+    )*};
+}
+verbs! { KVOp NodeOp ServiceOp CheckOp }
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct KVTxnOp {
     #[serde(rename = "Verb")]
-    pub verb: String,
+    pub verb: KVOp,
     #[serde(rename = "Key")]
     pub key: String,
     #[serde(rename = "Value")]
@@ -46,7 +77,7 @@ pub(super) struct KVTxnOp {
 #[serde(default)]
 pub(super) struct NodeTxnOp {
     #[serde(rename = "Verb")]
-    pub verb: String,
+    pub verb: NodeOp,
     #[serde(rename = "Node")]
     pub node: crate::structs::Node,
 }
@@ -55,7 +86,7 @@ pub(super) struct NodeTxnOp {
 #[serde(default)]
 pub(super) struct ServiceTxnOp {
     #[serde(rename = "Verb")]
-    pub verb: String,
+    pub verb: ServiceOp,
     #[serde(rename = "Node")]
     pub node: String,
     #[serde(rename = "Service")]
@@ -142,7 +173,7 @@ pub(super) struct AgentServiceConnect {
 #[serde(default)]
 pub(super) struct CheckTxnOp {
     #[serde(rename = "Verb")]
-    pub verb: String,
+    pub verb: CheckOp,
     #[serde(rename = "Check")]
     pub check: HealthCheck,
 }
