@@ -1,5 +1,7 @@
 //! What goes wrong, and what an operator does meanwhile.
 
+use std::time::Duration;
+
 use consul_lite::raft::{ConfChange, StepDown};
 
 use super::plan::{Fault, ms};
@@ -21,11 +23,11 @@ impl World {
         let kind = kinds[self.rng.usize(..kinds.len())];
         self.say(|w| format!("fault: {kind:?} at {}", w.servers[s].id));
         match kind {
-            Fault::Crash => self.crash_and_restart(s),
+            Fault::Crash => self.crash_and_restart(s, ms(1_500)),
             Fault::CrashMost if self.rng.u8(..4) == 0 => {
                 for s in 0..self.servers.len() {
                     if self.rng.u8(..5) > 0 {
-                        self.crash_and_restart(s);
+                        self.crash_and_restart(s, ms(1_500));
                     }
                 }
             }
@@ -53,9 +55,9 @@ impl World {
         Ok(())
     }
 
-    fn crash_and_restart(&mut self, s: usize) {
+    pub fn crash_and_restart(&mut self, s: usize, down: Duration) {
         self.crash(s);
-        let down = self.about(ms(1_500));
+        let down = self.about(down);
         self.after(down, Event::Restart(s));
     }
 
@@ -144,6 +146,7 @@ impl World {
     pub fn heal(&mut self) -> Result<(), String> {
         self.healing = true;
         self.cuts.clear();
+        self.plan.latency = self.plan.latency.min(self.plan.timeout / 25);
         self.say(|_| "all faults end".to_owned());
         for s in 0..self.servers.len() {
             self.restart(s)?;

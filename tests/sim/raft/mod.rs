@@ -19,7 +19,7 @@ use std::time::Instant;
 use world::World;
 
 /// Seeds run when nothing else is asked for: well under 20 seconds in a debug build on two cores.
-const DEFAULT_SEEDS: u64 = 500;
+const DEFAULT_SEEDS: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -34,6 +34,10 @@ pub struct Plan {
     pub spares: usize,
     /// How long faults last.
     pub safety: Duration,
+    /// The heartbeat and election timeout; the others follow from it.
+    pub timeout: Duration,
+    /// Servers crash just after they gave a vote or won an election, and come back soon.
+    pub storm: bool,
     pub loss: f64,
     pub duplication: f64,
     /// Share of messages that take up to seconds.
@@ -65,21 +69,24 @@ impl Plan {
         let half = |rng: &mut Rng| rng.bool();
         let some = |rng: &mut Rng, most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
         let pick = |rng: &mut Rng, of: &[usize]| of[rng.usize(..of.len())];
-        let voters = pick(rng, &[1, 3, 3, 3, 5, 5, 7]);
+        let storm = rng.u8(..3) == 0;
         let membership = rng.u8(..3) == 0;
+        let timeout = pick(rng, &[1_000, 1_000, 400, 200]) as u64;
         Plan {
-            voters,
+            voters: pick(rng, &[1, 3, 3, 3, 5, 5, 7]),
             spares: if membership { rng.usize(1..3) } else { 0 },
             safety: ms(rng.u64(4_000..20_000)),
-            loss: some(rng, 0.2),
+            timeout: ms(timeout),
+            storm,
+            loss: some(rng, if storm { 0.4 } else { 0.2 }),
             duplication: some(rng, 0.2),
-            stragglers: some(rng, 0.05),
-            latency: ms(rng.u64(1..40)),
+            stragglers: some(rng, if storm { 0.2 } else { 0.05 }),
+            latency: ms(rng.u64(1..timeout / if storm { 5 } else { 25 })),
             cuts: half(rng),
             crashes: half(rng),
             keeps_unsynced: half(rng),
             drift: some(rng, 0.15),
-            fsync: ms(rng.u64(1..30)),
+            fsync: ms(rng.u64(1..timeout / 30)),
             slow_disk: half(rng),
             full_disk: half(rng),
             bad_reads: rng.u8(..4) == 0,
@@ -114,11 +121,11 @@ impl Plan {
 
     pub fn config(&self, id: ServerId, seed: u64) -> Config {
         Config {
-            heartbeat_timeout: ms(1_000),
-            election_timeout: ms(1_000),
-            lease_timeout: ms(500),
-            commit_timeout: ms(50),
-            rpc_timeout: ms(2_000),
+            heartbeat_timeout: self.timeout,
+            election_timeout: self.timeout,
+            lease_timeout: self.timeout / 2,
+            commit_timeout: self.timeout / 20,
+            rpc_timeout: self.timeout * 2,
             max_append_entries: self.max_append_entries,
             max_append_bytes: self.max_append_bytes,
             max_inflight: self.max_inflight,

@@ -308,6 +308,9 @@ impl World {
             }
             return Ok(());
         }
+        if self.plan.storm && self.chance(0.5) {
+            self.turning_point(s, self.plan.timeout / 2);
+        }
         let server = &self.servers[s];
         let base = server.disk.with(|d| d.starting_base().index);
         let applied = server.machine.applied;

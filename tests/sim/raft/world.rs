@@ -38,6 +38,7 @@ pub enum Event {
     Client(usize),
     GiveUp(usize, u64),
     Fault,
+    Crash(usize, u64),
     Restart(usize),
     Uncut(usize, usize),
     DiskHeals(usize),
@@ -150,6 +151,12 @@ impl World {
             Event::Client(c) => self.client_acts(c),
             Event::GiveUp(c, op) => self.client_gives_up(c, op),
             Event::Fault => self.fault(),
+            Event::Crash(s, run) => {
+                if self.alive(s, run).is_some() && !self.healing {
+                    self.crash_and_restart(s, self.plan.timeout / 4);
+                }
+                Ok(())
+            }
             Event::Restart(s) => self.restart(s),
             Event::Uncut(from, to) => {
                 self.cuts.remove(&(from, to));
@@ -166,6 +173,10 @@ impl World {
         };
         self.checker.totals.messages += 1;
         let message = out.message;
+        let votes = matches!(&message, Message::RequestVoteResponse(m) if m.granted);
+        if votes && self.plan.storm && self.chance(0.1) {
+            self.turning_point(from, ms(5));
+        }
         let packet = Packet {
             from,
             to,
@@ -185,6 +196,13 @@ impl World {
         }
         let delay = self.delay();
         self.after(delay, Event::Deliver(Box::new(packet)));
+    }
+
+    /// In a storm, servers crash when it hurts most.
+    pub fn turning_point(&mut self, s: usize, soon: Duration) {
+        let run = self.servers[s].run;
+        let delay = self.about(soon);
+        self.after(delay, Event::Crash(s, run));
     }
 
     fn delay(&mut self) -> Duration {
