@@ -314,7 +314,7 @@ impl Raft {
             None => {
                 let best = voters.max_by_key(|(_, peer)| peer.matched);
                 let best = best.map(|(id, _)| id.clone());
-                best.ok_or_else(|| Error::UnknownServer("(another voter)".into()))?
+                best.ok_or(Error::NoOtherVoter)?
             }
         };
         lead.transfer = Some(Transfer {

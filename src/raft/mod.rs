@@ -165,6 +165,8 @@ pub enum Error {
     InvalidConfiguration(String),
     /// No such server in the configuration, or not of the kind needed.
     UnknownServer(ServerId),
+    /// There is nobody to hand leadership to.
+    NoOtherVoter,
     /// A restore of the state machine is under way.
     RestoreInProgress,
     /// Configuration entries are proposed by [`Raft::propose_conf_change`] only.
@@ -184,6 +186,7 @@ impl std::fmt::Display for Error {
             }
             Error::InvalidConfiguration(why) => write!(f, "invalid configuration: {why}"),
             Error::UnknownServer(id) => write!(f, "server {id} is not such a member"),
+            Error::NoOtherVoter => f.write_str("there is no other voter to hand leadership to"),
             Error::RestoreInProgress => f.write_str("a restore is in progress; try again"),
             Error::InvalidEntry => {
                 f.write_str("configuration entries can only come from a configuration change")
