@@ -16,6 +16,7 @@ pub mod raft;
 pub mod server;
 pub mod store;
 pub mod structs;
+pub mod telemetry;
 pub mod wire;
 
 /// Runs the command line of this process; the exit code is Consul's.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::structs::go::Any;
 use crate::structs::{CheckDefinition, ServiceDefinition};
+use crate::telemetry;
 
 /// Text to text, sorted.
 pub type StringMap = BTreeMap<String, String>;
@@ -313,6 +314,35 @@ pub struct Log {
     pub rotate_max_files: i64,
     pub syslog: bool,
     pub syslog_facility: String,
+}
+
+impl Telemetry {
+    /// What the metrics need of it; `host` is the machine's name. Of several statsd servers the first is
+    /// taken.
+    pub fn settings(&self, host: &str) -> telemetry::Settings {
+        let tags = || self.dogstatsd_tags.clone();
+        let sinks = [
+            (
+                &self.statsd_addr,
+                telemetry::Statsd::Statsd as fn(String) -> _,
+            ),
+            (&self.statsite_addr, telemetry::Statsd::Statsite),
+        ];
+        let plain = sinks.into_iter().find(|(addr, _)| !addr.is_empty());
+        let dog = Some(&self.dogstatsd_addr).filter(|addr| !addr.is_empty());
+        telemetry::Settings {
+            metrics_prefix: self.metrics_prefix.clone(),
+            host: (!self.disable_hostname).then(|| host.to_owned()),
+            filter_default: self.filter_default,
+            allowed_prefixes: self.allowed_prefixes.clone(),
+            blocked_prefixes: self.blocked_prefixes.clone(),
+            prometheus_retention_time: self.prometheus_retention_time,
+            statsd: plain
+                .map(|(addr, sink)| sink(addr.clone()))
+                .or_else(|| dog.map(|addr| telemetry::Statsd::DogStatsd(addr.clone(), tags()))),
+            circonus: self.circonus.keys().cloned().collect(),
+        }
+    }
 }
 
 impl Log {

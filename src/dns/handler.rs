@@ -25,11 +25,14 @@ use crate::structs::{
     CheckServiceNode, DCSpecificRequest, Error, NO_PATH_TO_DATACENTER, Node, NodeSpecificRequest,
     QueryMeta, QueryOptions, Result, ServiceSpecificRequest,
 };
+use crate::telemetry::{self, Sample};
 
 /// How many names within our own zones an answer follows, one after the other.
 const MAX_RECURSION: u8 = 3;
 /// Records that are taken from one resolved CNAME for a client without EDNS.
 const MAX_CHAIN_PLAIN: usize = 5;
+/// Answers older than this are counted as stale.
+const STALE_COUNTED: GoDuration = GoDuration::from_secs(5);
 /// NS records in an answer.
 const MAX_NAME_SERVERS: usize = 3;
 
@@ -50,6 +53,8 @@ impl Client {
 pub struct Dns {
     delegate: Arc<dyn Delegate>,
     settings: RwLock<Arc<Settings>>,
+    domain_query: Option<&'static Sample>,
+    ptr_query: Option<&'static Sample>,
 }
 
 /// Where a question belongs.
@@ -62,8 +67,11 @@ enum Zone {
 impl Dns {
     /// An interface that looks up through `delegate`.
     pub fn new(delegate: Arc<dyn Delegate>, settings: Settings) -> Arc<Self> {
+        let labels = [("node", settings.node_name.as_str())];
         Arc::new(Self {
             delegate,
+            domain_query: telemetry::sample("dns.domain_query", &labels),
+            ptr_query: telemetry::sample("dns.ptr_query", &labels),
             settings: RwLock::new(Arc::new(settings)),
         })
     }
@@ -102,7 +110,13 @@ impl Dns {
     ) -> Vec<u8> {
         let start = drive::now();
         let compress = !settings.disable_compression;
-        let bytes = match zone(settings, &request.name) {
+        let zone = zone(settings, &request.name);
+        let timer = match zone {
+            Zone::Consul => self.domain_query,
+            Zone::Reverse => self.ptr_query,
+            Zone::Foreign => None,
+        };
+        let bytes = match zone {
             Zone::Consul => {
                 let reply = self.consul(settings, request, client).await;
                 write(request, &reply, compress)
@@ -122,8 +136,12 @@ impl Dns {
             }
             Zone::Foreign => self.recurse(settings, request, packet, client).await,
         };
+        let elapsed = start.elapsed();
+        if let Some(timer) = timer {
+            timer.record(elapsed);
+        }
         if log::log_enabled!(target: "agent.dns", log::Level::Debug) {
-            log_served(settings, request, start.elapsed(), client);
+            log_served(settings, request, elapsed, client);
         }
         bytes
     }
@@ -515,6 +533,9 @@ impl Dns {
             ..QueryOptions::default()
         };
         let reply = call::<M>(&*self.delegate, args(options.clone())).await?;
+        if options.allow_stale && meta(&reply).last_contact > STALE_COUNTED {
+            telemetry::metrics::DNS_STALE_QUERIES.incr();
+        }
         if !options.allow_stale || meta(&reply).last_contact <= GoDuration::from(settings.max_stale)
         {
             return Ok(reply);

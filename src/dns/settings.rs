@@ -75,6 +75,8 @@ pub fn whole_seconds(duration: Duration) -> u32 {
 /// Everything that decides about answers.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// This agent's node, the label of DNS metrics.
+    pub node_name: String,
     /// This agent's datacenter.
     pub datacenter: String,
     pub domain: Name,
@@ -140,6 +142,7 @@ impl Settings {
             } else {
                 tokens.dns.clone()
             },
+            node_name: config.node_name.clone(),
             random_recursors: dns.recursor_strategy == "random",
             recursor_timeout: dns.recursor_timeout,
             node_ttl: whole_seconds(dns.node_ttl),
@@ -168,6 +171,7 @@ impl Settings {
     /// Consul's defaults for an agent of this datacenter and domain; `None` when the domain is no name.
     pub fn new(datacenter: &str, domain: &str) -> Option<Self> {
         Some(Self {
+            node_name: String::new(),
             datacenter: datacenter.to_owned(),
             domain: Name::parse(domain)?.to_lowercase(),
             alt_domain: None,

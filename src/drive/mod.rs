@@ -6,6 +6,7 @@
 mod clock;
 pub mod raft;
 mod runtime;
+pub mod statsd;
 
 pub use clock::{Elapsed, Instant, now, sleep, sleep_until, timeout, timeout_at, wall};
 pub use runtime::{Handle, Runtime, Shutdown, Task};
