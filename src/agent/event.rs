@@ -156,7 +156,7 @@ mod tests {
     fn event(n: usize) -> UserEvent {
         UserEvent {
             id: format!("00000000-0000-0000-0000-{n:012x}"),
-            name: if n % 2 == 0 { "even" } else { "odd" }.to_owned(),
+            name: if n.is_multiple_of(2) { "even" } else { "odd" }.to_owned(),
             ..UserEvent::default()
         }
     }

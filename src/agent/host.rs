@@ -150,6 +150,11 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
+/// One width for figures that are narrower on some platforms.
+fn wide<T: Into<u64>>(figure: T) -> u64 {
+    figure.into()
+}
+
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         0.0
@@ -295,14 +300,13 @@ fn disk() -> Disk {
     if failed {
         return disk;
     }
-    // The widths of these fields differ from platform to platform.
-    let block = stat.f_frsize as u64;
-    disk.total = stat.f_blocks as u64 * block;
-    disk.free = stat.f_bavail as u64 * block;
-    disk.used = (stat.f_blocks as u64).saturating_sub(stat.f_bfree as u64) * block;
+    let block = wide(stat.f_frsize);
+    disk.total = wide(stat.f_blocks) * block;
+    disk.free = wide(stat.f_bavail) * block;
+    disk.used = wide(stat.f_blocks).saturating_sub(wide(stat.f_bfree)) * block;
     disk.used_percent = percent(disk.used, disk.used + disk.free);
-    disk.inodes_total = stat.f_files as u64;
-    disk.inodes_free = stat.f_ffree as u64;
+    disk.inodes_total = wide(stat.f_files);
+    disk.inodes_free = wide(stat.f_ffree);
     disk.inodes_used = disk.inodes_total.saturating_sub(disk.inodes_free);
     disk.inodes_used_percent = percent(disk.inodes_used, disk.inodes_total);
     disk

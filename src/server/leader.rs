@@ -70,14 +70,14 @@ impl Server {
     /// Leads until dropped.
     async fn lead(&self, leadership: &Leadership) {
         while let Err(error) = self.establish(leadership).await {
-            log::error!(target: "agent.server", "failed to establish leadership: error={error}");
+            log::error!(target: "agent.server", error:%; "failed to establish leadership");
             drive::sleep(RETRY).await;
         }
-        let mut next_reconcile = drive::now();
+        let mut next_reconcile = drive::now() + RECONCILE_INTERVAL;
         loop {
             if drive::now() >= next_reconcile {
                 if let Err(error) = self.reconcile().await {
-                    log::error!(target: "agent.server", "failed to reconcile: error={error}");
+                    log::error!(target: "agent.server", error:%; "failed to reconcile");
                 }
                 next_reconcile = drive::now() + RECONCILE_INTERVAL;
             }
@@ -98,18 +98,12 @@ impl Server {
         }
     }
 
-    /// What must be done before this leader may answer.
+    /// What must be done before this leader may answer. Its own registration is part of that: the agent
+    /// completes the node record, so it must find one that nobody writes over afterwards.
     async fn establish(&self, leadership: &Leadership) -> Result<()> {
         self.raft.barrier().await.map_err(super::propose_error)?;
-        self.arm_timers()?;
         log::info!(target: "agent.server", "cluster leadership acquired");
-        self.ready.store(true, Ordering::Release);
-        log::info!(
-            target: "agent.server",
-            "New leader elected: payload={} term={}",
-            self.options.node_name,
-            leadership.term
-        );
+        self.arm_timers()?;
         self.announce_address().await?;
         let has_autopilot = self
             .state
@@ -122,8 +116,16 @@ impl Server {
                 config: self.options.autopilot.clone(),
                 ..AutopilotSetConfigRequest::default()
             };
-            self.apply(command::AUTOPILOT, &request).await?;
+            self.propose(command::AUTOPILOT, &request).await?;
         }
+        self.reconcile().await?;
+        self.place_at_origin();
+        self.ready.store(true, Ordering::Release);
+        log::info!(
+            target: "agent.server",
+            payload = self.options.node_name.as_str(), term = leadership.term;
+            "New leader elected:"
+        );
         Ok(())
     }
 
@@ -141,7 +143,7 @@ impl Server {
         if known.is_none_or(|server| server.address == address) {
             return Ok(());
         }
-        log::info!(target: "agent.server", "address of this server changed: address={address}");
+        log::info!(target: "agent.server", address = address.as_str(); "address of this server changed");
         let change = ConfChange::AddVoter {
             id: own.as_str().into(),
             address,
@@ -181,12 +183,12 @@ impl Server {
             };
             match self.destroy_session(&request).await {
                 Ok(()) => {
-                    log::debug!(target: "agent.server", "Session TTL expired: session={id}");
+                    log::debug!(target: "agent.server", session = id.as_str(); "Session TTL expired");
                 }
                 Err(error) => {
                     log::error!(
                         target: "agent.server",
-                        "Session destroy failed: session={id} error={error}"
+                        session = id.as_str(), error:%; "Session destroy failed"
                     );
                     // Until the session is gone or renewed it is tried again.
                     let again = Session {
@@ -209,8 +211,8 @@ impl Server {
             reap_index: index,
             ..TombstoneRequest::default()
         };
-        if let Err(error) = self.apply(command::TOMBSTONE, &request).await {
-            log::error!(target: "agent.server", "failed to reap tombstones: error={error}");
+        if let Err(error) = self.propose(command::TOMBSTONE, &request).await {
+            log::error!(target: "agent.server", error:%; "failed to reap tombstones");
             self.tombstones.hint(drive::now(), index);
         }
     }

@@ -88,10 +88,9 @@ impl Server {
         }
         log::info!(
             target: "agent.server",
-            "member joined, marking health alive: member={}",
-            self.options.node_name
+            member = self.options.node_name.as_str(); "member joined, marking health alive"
         );
-        self.apply(command::REGISTER, &request).await?;
+        self.propose(command::REGISTER, &request).await?;
         Ok(())
     }
 

@@ -148,9 +148,16 @@ impl Server {
         std::net::SocketAddr::new(self.options.advertise, self.options.server_port).to_string()
     }
 
-    /// Proposes an FSM command and waits for its result.
+    /// Proposes an FSM command on behalf of a client, once there is a leader to take it, and waits for its
+    /// result.
     async fn apply<T: Serialize>(&self, kind: u8, body: &T) -> Result<(u64, ApplyReply)> {
         self.wait_for_leader().await?;
+        self.propose(kind, body).await
+    }
+
+    /// Proposes an FSM command and waits for its result; the leader's own duties do, which come before it
+    /// serves anybody.
+    async fn propose<T: Serialize>(&self, kind: u8, body: &T) -> Result<(u64, ApplyReply)> {
         let mut data = vec![kind];
         msgpack::append(&mut data, body).map_err(|e| Error::new(e.to_string()))?;
         let applied = self

@@ -113,11 +113,6 @@ impl Script {
         })
     }
 
-    /// The command's standard input, once.
-    pub(in crate::agent) fn stdin(&mut self) -> Option<smol::process::ChildStdin> {
-        self.child.stdin.take()
-    }
-
     /// Reads the output to its end; the exit code, `None` when a signal ended it.
     pub(in crate::agent) async fn finish(&mut self) -> io::Result<Option<i32>> {
         let mut chunk = [0u8; 4096];

@@ -95,7 +95,7 @@ fn offset(at: SystemTime) -> i64 {
         libc::localtime_r(&time, parts.as_mut_ptr());
         parts.assume_init()
     };
-    i64::from(parts.tm_gmtoff)
+    Into::<i64>::into(parts.tm_gmtoff)
 }
 
 /// Local time with `digits` digits of a second; `colon` separates the hours of the offset from its minutes.

@@ -1,7 +1,7 @@
 //! What each room needs of the configuration.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderName, HeaderValue};
 
@@ -14,6 +14,9 @@ use crate::{http, net, raft, server, store};
 const MIN_READERS: usize = 2;
 /// Largest number of SQLite readers.
 const MAX_READERS: usize = 4;
+
+/// Shortest TTL of a session when the configuration sets none, as Consul's.
+const SESSION_TTL_MIN: Duration = Duration::from_secs(10);
 
 /// What the server needs.
 pub fn server(config: &Config, node_id: &str, temp_dir: &Path, clock: Instant) -> server::Options {
@@ -42,7 +45,11 @@ pub fn server(config: &Config, node_id: &str, temp_dir: &Path, clock: Instant) -
             upgrade_version_tag: a.upgrade_version_tag.clone(),
             ..AutopilotConfig::default()
         },
-        session_ttl_min: config.session_ttl_min,
+        // Unset is zero in the configuration, as Consul shows it; the server then has a bound of its own.
+        session_ttl_min: match config.session_ttl_min {
+            Duration::ZERO => SESSION_TTL_MIN,
+            set => set,
+        },
         disable_coordinates: config.disable_coordinates,
         temp_dir: temp_dir.to_owned(),
         clock,

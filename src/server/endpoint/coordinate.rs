@@ -47,6 +47,19 @@ impl Server {
         Ok(())
     }
 
+    /// Gives this server its own place, where every node begins.
+    pub(in crate::server) fn place_at_origin(&self) {
+        let name = self.options.node_name.clone();
+        self.lock_coordinates()
+            .nodes
+            .entry(name.to_lowercase())
+            .or_insert_with(|| Coordinate {
+                node: name,
+                segment: String::new(),
+                coord: Some(origin()),
+            });
+    }
+
     /// `Coordinate.ListNodes`.
     pub(crate) async fn coordinate_list_nodes(
         &self,
@@ -79,8 +92,16 @@ impl Server {
             .read(&request.options, |state, watch| {
                 let (index, node) = state.node(watch, &request.node)?;
                 let soft = self.lock_coordinates();
-                let known = node.and_then(|n| soft.nodes.get(&n.node.to_lowercase()).cloned());
-                Ok((index.max(soft.index), known.into_iter().collect::<Vec<_>>()))
+                let known = node.and_then(|n| soft.nodes.get(&n.node.to_lowercase()));
+                // Consul names the node as it was asked for.
+                let answer = known.map(|c| Coordinate {
+                    node: request.node.clone(),
+                    ..c.clone()
+                });
+                Ok((
+                    index.max(soft.index),
+                    answer.into_iter().collect::<Vec<_>>(),
+                ))
             })
             .await?;
         Ok(IndexedCoordinates {

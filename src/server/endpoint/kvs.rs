@@ -41,8 +41,7 @@ impl Server {
         if delayed {
             log::warn!(
                 target: "agent.server.kvs",
-                "Rejecting lock of key due to lock-delay: key={}",
-                request.dir_ent.key
+                key = request.dir_ent.key.as_str(); "Rejecting lock of key due to lock-delay"
             );
         }
         Ok(!delayed)

@@ -3,7 +3,7 @@
 //! Source: `docs/reference/http-1.md` section 4.
 
 use crate::drive;
-use crate::server::{Server, session_timers};
+use crate::server::Server;
 use crate::store::{ApplyReply, WatchSet};
 use crate::structs::go::GoDuration;
 use crate::structs::{
@@ -160,11 +160,6 @@ impl Server {
             sessions: session.map(|s| vec![s]),
             meta,
         })
-    }
-
-    /// How many sessions have a clock running.
-    pub(in crate::server) fn sessions_with_ttl(&self) -> usize {
-        session_timers::SessionTimers::len(&self.session_timers)
     }
 }
 
