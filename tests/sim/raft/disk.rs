@@ -51,12 +51,6 @@ impl Disk {
         };
         newer.clone()
     }
-
-    /// Whether the log holds this entry, or a snapshot covers it.
-    pub fn holds(&self, index: u64, term: u64) -> bool {
-        let covered = self.starting_base().index >= index;
-        covered || self.entries.get(&index).is_some_and(|e| e.term == term)
-    }
 }
 
 #[derive(Clone, Default)]

@@ -10,7 +10,7 @@ use consul_lite::raft::{
 
 use super::check::Checker;
 use super::client::decode;
-use super::disk::{Machine, SharedDisk};
+use super::disk::{Disk, Machine, SharedDisk};
 use super::plan::ms;
 use super::world::{Event, Packet, World};
 
@@ -290,7 +290,7 @@ impl World {
         let voters = &self.servers[..self.plan.voters];
         let holders = voters
             .iter()
-            .filter(|v| v.disk.with(|d| d.holds(last.index, last.term)));
+            .filter(|v| v.disk.with(|d| holds(d, last.index, last.term)));
         if holders.count() > self.plan.voters / 2 {
             return Ok(());
         }
@@ -521,4 +521,10 @@ impl World {
         self.answer_reads(s)?;
         self.pump(s)
     }
+}
+
+/// Whether the log holds this entry, or a snapshot covers it.
+fn holds(disk: &Disk, index: u64, term: u64) -> bool {
+    let covered = disk.starting_base().index >= index;
+    covered || disk.entries.get(&index).is_some_and(|e| e.term == term)
 }
