@@ -124,7 +124,7 @@ impl Server {
         log::info!(
             target: "agent.server",
             payload = self.options.node_name.as_str(), term = leadership.term;
-            "New leader elected:"
+            "New leader elected"
         );
         Ok(())
     }
