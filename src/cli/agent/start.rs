@@ -19,6 +19,7 @@ use crate::agent::event::Buffer;
 use crate::agent::{Agent, Hooks, logging};
 use crate::config::flags::Parsed;
 use crate::config::{self, Config, Host};
+use crate::dns::{self, Dns};
 use crate::drive::{self, Handle, Runtime, Shutdown, Task};
 use crate::http;
 use crate::net::Listener;
@@ -133,6 +134,8 @@ struct Process {
     flags: Parsed,
     agent: Arc<Agent>,
     ctx: Arc<http::Ctx>,
+    dns: Arc<Dns>,
+    dns_server: dns::Server,
     http_tasks: Vec<Task<()>>,
     http_addresses: Vec<(&'static str, String)>,
     deliveries: Task<()>,
@@ -201,11 +204,17 @@ impl Process {
         let ctx = Arc::new(ctx);
         ctx.set_agent(agent.clone());
         let pid_file = PidFile::write(&config.pid_file)?;
+        let dns_settings = dns::Settings::from_config(config).await;
+        let dns = Dns::new(delegate.clone(), dns_settings.map_err(|e| e.to_string())?);
+        // No address when the port is -1.
+        let dns_server = dns::Server::start(handle, &dns, &config.dns_addrs).map_err(text)?;
         let mut process = Self {
             config: Arc::new(RwLock::new(config.clone())),
             flags: flags.clone(),
             agent,
             ctx,
+            dns,
+            dns_server,
             http_tasks: Vec::new(),
             http_addresses: Vec::new(),
             deliveries,
@@ -342,6 +351,7 @@ impl Process {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let new = Arc::new(old.reloaded(&loaded.config));
+        let dns_settings = dns::Settings::from_config(&new).await?;
         self.agent.reload(new.clone()).await?;
         match logging::parse_level(&level) {
             Some(level) => logging::set_level(level),
@@ -350,6 +360,7 @@ impl Process {
             }
         }
         self.ctx.reload(options::http_live(&new));
+        self.dns.reload(dns_settings);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
@@ -359,6 +370,7 @@ impl Process {
         log::info!(target: "agent", "Requesting shutdown");
         drive::sleep(DRAIN).await;
         self.agent.stop().await;
+        self.dns_server.stop().await;
         for (protocol, address) in &self.http_addresses {
             log::info!(
                 target: "agent",
