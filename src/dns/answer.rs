@@ -172,8 +172,7 @@ fn reach(settings: &Settings, request: &Request, instance: &CheckServiceNode) ->
     let at_node = node_address(settings, datacenter, node, request.rtype);
     if let Some(target) = Target::parse(own) {
         // A service whose address is the very name asked for would lead nowhere.
-        let itself = matches!(&target, Target::Host(name)
-            if own.ends_with('.') && *name == request.name);
+        let itself = matches!(&target, Target::Host(name) if name.wire() == request.name.wire());
         if !itself {
             return Some(Reach {
                 target,

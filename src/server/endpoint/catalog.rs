@@ -150,11 +150,13 @@ impl Server {
         let filter = Filter::<ServiceNode>::parse(&request.options.filter)?;
         let (meta, mut nodes) = self
             .read(&request.options, |state, watch| {
-                let (index, mut nodes) =
-                    state.service_nodes(watch, &request.service_name, request.connect)?;
+                let (index, mut nodes) = if request.service_address.is_empty() {
+                    state.service_nodes(watch, &request.service_name, request.connect)?
+                } else {
+                    state.service_address_nodes(watch, &request.service_address)?
+                };
                 nodes.retain(|instance| {
                     tags_match(instance.service_tags.as_deref().unwrap_or(&[]), &request)
-                        && address_matches(instance, &request.service_address)
                         && meta_matches(&instance.node_meta, &request.node_meta_filters)
                         && filter.matches(instance)
                 });
@@ -229,14 +231,6 @@ pub(super) fn require_service_name(name: &str, address: &str) -> Result<()> {
         return Err(Error::new("Must provide service name"));
     }
     Ok(())
-}
-
-fn address_matches(instance: &ServiceNode, address: &str) -> bool {
-    let own = match instance.service_address.as_str() {
-        "" => &instance.address,
-        own => own,
-    };
-    address.is_empty() || own == address
 }
 
 /// Node IDs are optional, but if given they are UUIDs.

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::node::{self, lower};
 use super::service::{checks_of, connect_index, instances, service_index};
-use super::tx::{Cmd, Fail, from_sql, max_index, unpack};
+use super::tx::{Cmd, from_sql, max_index, unpack};
 use super::{Read, check, service};
 use crate::store::error::StoreError;
 use crate::store::watch::{Kind, Table, WatchSet};
@@ -15,10 +15,8 @@ use crate::structs::{CheckServiceNode, Node, NodeInfo, NodeService};
 /// Puts an instance, its node and its checks together. `node` is lower-cased.
 fn with_checks(conn: &Connection, node: &str, s: NodeService) -> Cmd<CheckServiceNode> {
     let checks = checks_of(conn, node, &s.id)?;
-    let node = node::get(conn, node)?
-        .ok_or_else(|| Fail::Damaged(format!("service without node {node}")))?;
     Ok(CheckServiceNode {
-        node: Some(node),
+        node: Some(service::node_of(conn, node)?),
         service: Some(s),
         checks: node::nil_if_empty(checks),
     })

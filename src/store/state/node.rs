@@ -13,6 +13,9 @@ use crate::store::watch::{Kind, Table, WatchSet};
 use crate::structs::go::{List, Map, quote};
 use crate::structs::{Node, NodeServiceList, RegisterRequest};
 
+/// Shorter texts are no beginning of a node ID.
+const MIN_ID_PREFIX: usize = 2;
+
 /// How names are compared: without case.
 pub fn lower(name: &str) -> String {
     if name
@@ -38,13 +41,42 @@ pub fn by_id(conn: &Connection, id: &str) -> Cmd<Option<Node>> {
     )
 }
 
-/// A node by name, or by ID when no name matches and the text is long enough for an ID.
+/// A node by name; else by its ID or the beginning of it, if that is one node's alone.
 pub fn by_name_or_id(conn: &Connection, name: &str) -> Cmd<Option<Node>> {
-    match get(conn, &lower(name))? {
-        Some(n) => Ok(Some(n)),
-        None if name.len() == 36 => by_id(conn, name),
-        None => Ok(None),
+    if let Some(n) = get(conn, &lower(name))? {
+        return Ok(Some(n));
     }
+    let Some(prefix) = id_prefix(name) else {
+        return Ok(None);
+    };
+    // Behind every digit of an ID comes 'g'.
+    let sql = "SELECT data FROM nodes WHERE id <> '' AND id >= ?1 AND id < ?1 || 'g' LIMIT 2";
+    let mut found: Vec<Node> = objects(conn, sql, [prefix])?;
+    Ok(found.pop().filter(|_| found.is_empty()))
+}
+
+/// The beginning of a node ID as IDs are stored. Consul leaves out the last character of an odd number,
+/// then the dashes, and compares whole bytes.
+fn id_prefix(text: &str) -> Option<String> {
+    let even = text.as_bytes().get(..text.len() & !1)?;
+    let dashes = even.iter().filter(|b| **b == b'-').count();
+    let fits = (MIN_ID_PREFIX..=36).contains(&text.len()) && dashes <= 4;
+    if !fits || !(even.len() - dashes).is_multiple_of(2) {
+        return None;
+    }
+    let mut prefix = String::with_capacity(36);
+    let whole = even.iter().copied().filter(|b| *b != b'-');
+    for (at, digit) in whole.enumerate() {
+        if matches!(at, 8 | 12 | 16 | 20) {
+            prefix.push('-');
+        }
+        prefix.push(match digit {
+            b'0'..=b'9' | b'a'..=b'f' => char::from(digit),
+            b'A'..=b'F' => char::from(digit.to_ascii_lowercase()),
+            _ => return None,
+        });
+    }
+    Some(prefix)
 }
 
 fn same(a: &Node, b: &Node) -> bool {
@@ -262,14 +294,18 @@ impl Read {
     pub fn node_services(
         &self,
         ws: &mut WatchSet,
-        node: &str,
+        asked: &str,
     ) -> Result<(u64, Option<NodeServiceList>), StoreError> {
         self.run(ws, |conn, ws| {
-            let Some(node) = by_name_or_id(conn, node)? else {
+            let Some(node) = by_name_or_id(conn, asked)? else {
                 ws.table(Table::Nodes);
                 return Ok((0, None));
             };
             let name = lower(&node.node);
+            if name != lower(asked) {
+                // Another node may come whose ID begins alike.
+                ws.table(Table::Nodes);
+            }
             ws.named(Kind::Node, &name);
             ws.named(Kind::NodeServices, &name);
             let services = super::service::of_node(conn, &name)?;
@@ -293,4 +329,36 @@ fn watch_node(ws: &mut WatchSet, node: Option<&Node>) {
 /// An empty list is Go's nil.
 pub fn nil_if_empty<T>(list: Vec<T>) -> List<T> {
     (!list.is_empty()).then_some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beginnings_of_ids_are_whole_bytes_whatever_the_dashes() {
+        for (text, wanted) in [
+            ("8f20", Some("8f20")),
+            ("8F2", Some("8f")),
+            ("8f20b1c45a1d", Some("8f20b1c4-5a1d")),
+            ("8f20b1c4-", Some("8f20b1c4")),
+            ("8f20b1c4-5", None),
+            ("8f20b1c4-5a", None),
+            ("8f20b1c4-5a1d", None),
+            ("8f20b1c4-5a1d-", Some("8f20b1c4-5a1d")),
+            ("8-", None),
+            ("--", Some("")),
+            ("8", None),
+            ("8g", None),
+            ("-----8f", None),
+            (
+                "8f20b1c4-5a1d-4c07-9f6e-0123456789ab",
+                Some("8f20b1c4-5a1d-4c07-9f6e-0123456789ab"),
+            ),
+            ("8f20b1c4-5a1d-4c07-9f6e-0123456789ab0", None),
+            ("8f\u{e9}", None),
+        ] {
+            assert_eq!(id_prefix(text).as_deref(), wanted, "{text}");
+        }
+    }
 }

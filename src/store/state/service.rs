@@ -243,6 +243,11 @@ pub fn instances(conn: &Connection, name: &str, connect: bool) -> Cmd<Vec<(Strin
     Ok(out)
 }
 
+/// The node (lower-cased) of an instance.
+pub fn node_of(conn: &Connection, node: &str) -> Cmd<Node> {
+    node::get(conn, node)?.ok_or_else(|| Fail::Damaged(format!("service without node {node}")))
+}
+
 /// The flattened form of an instance on its node.
 pub fn flatten(node: &Node, s: NodeService) -> ServiceNode {
     ServiceNode {
@@ -363,11 +368,43 @@ impl Read {
             let index = service_index(conn, ws, &name, !found.is_empty(), false)?;
             let mut out = Vec::with_capacity(found.len());
             for (node, s) in found {
-                let node = node::get(conn, &node)?
-                    .ok_or_else(|| Fail::Damaged(format!("service without node {node}")))?;
-                out.push(flatten(&node, s));
+                out.push(flatten(&node_of(conn, &node)?, s));
             }
             Ok((index, out))
+        })
+    }
+
+    /// The instances that have an address of their own, as given or tagged, in flattened form, by node
+    /// name and service ID; and the index.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn service_address_nodes(
+        &self,
+        ws: &mut WatchSet,
+        address: &str,
+    ) -> Result<(u64, Vec<ServiceNode>), StoreError> {
+        self.run(ws, |conn, ws| {
+            ws.table(Table::Services);
+            ws.table(Table::Nodes);
+            // Only what has the text somewhere is worth decoding.
+            let mut select = conn.prepare_cached(
+                "SELECT node, data FROM services WHERE instr(data, CAST(?1 AS BLOB)) > 0 \
+                 ORDER BY node, id",
+            )?;
+            let mut rows = select.query([address])?;
+            let mut out = Vec::new();
+            while let Some(r) = rows.next()? {
+                let s: NodeService = unpack(r.get_ref(1)?.as_bytes().map_err(from_sql)?)?;
+                let mut tagged = s.tagged_addresses.iter().flatten();
+                if s.address == address || tagged.any(|(_, t)| t.address == address) {
+                    out.push(flatten(
+                        &node_of(conn, r.get_ref(0)?.as_str().map_err(from_sql)?)?,
+                        s,
+                    ));
+                }
+            }
+            Ok((max_index(conn, &["nodes", "services"])?, out))
         })
     }
 
