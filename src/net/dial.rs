@@ -5,8 +5,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
 
 use smol::Async;
+use smol::future::FutureExt;
+use socket2::{Domain, Socket, Type};
 
 use crate::structs::{Error, Result};
 
@@ -75,6 +78,51 @@ fn name_server() -> Option<SocketAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
     let server = text.lines().find_map(|l| l.strip_prefix("nameserver"))?;
     Some(SocketAddr::new(server.trim().parse().ok()?, 53))
+}
+
+/// Connects to an address within a limit, from the source address given; small messages are not held back.
+///
+/// # Errors
+/// Go's words: `dial tcp 127.0.0.1:1: connect: connection refused`, `dial tcp 10.0.0.1:1: i/o timeout`.
+pub async fn within(
+    limit: Duration,
+    to: SocketAddr,
+    from: Option<IpAddr>,
+) -> Result<Async<TcpStream>> {
+    let dial = async {
+        let socket = match from.filter(|ip| ip.is_ipv4() == to.is_ipv4()) {
+            Some(ip) => connect_from(ip, to).await,
+            None => Async::<TcpStream>::connect(to).await,
+        };
+        let stream = socket
+            .map_err(|e| Error::new(format!("dial tcp {to}: connect: {}", errno_text(&e))))?;
+        // A connection works without it, only slower.
+        let _ = stream.get_ref().set_nodelay(true);
+        Ok(stream)
+    };
+    let timeout = async {
+        smol::Timer::after(limit).await;
+        Err(Error::new(format!("dial tcp {to}: i/o timeout")))
+    };
+    dial.or(timeout).await
+}
+
+/// Connects from a given source address.
+async fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Async<TcpStream>> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        Ok(()) => {}
+        Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(e) => return Err(e),
+    }
+    let stream = Async::new(TcpStream::from(socket))?;
+    stream.writable().await?;
+    match stream.get_ref().take_error()? {
+        Some(e) => Err(e),
+        None => Ok(stream),
+    }
 }
 
 /// Connects to `host:port`, trying each address of the host in turn.

@@ -1,8 +1,8 @@
 //! The table of RPC methods, and the [`Delegate`] through which the rest of the agent calls them.
 //!
-//! One line per method gives its name on the wire, its argument and its result. From the table come the
-//! [`Request`] and [`Reply`] enums, which a server meets in process without encoding anything and a
-//! client agent encodes for port 8300, and one marker type per method for typed calls:
+//! One line per method gives its name on the wire, who may answer it, its argument and its result. From
+//! the table come the [`Request`] and [`Reply`] enums, which a server meets in process without encoding
+//! anything and `wire` encodes for port 8300, and one marker type per method for typed calls:
 //! `call::<method::KvsGet>(delegate, request)`.
 //! Source: `docs/reference/rpc.md` section 11.
 
@@ -15,6 +15,17 @@ use super::*;
 
 /// A boxed future, as object-safe async methods return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Which servers may answer a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The leader, or any server if the caller takes stale answers.
+    Read,
+    /// The leader.
+    Write,
+    /// The server that is asked.
+    Local,
+}
 
 /// A method of the RPC table.
 pub trait Method {
@@ -31,7 +42,7 @@ pub trait Method {
 }
 
 macro_rules! methods {
-    ($($(#[$doc:meta])* $name:literal $variant:ident($args:ty) -> $reply:ty;)*) => {
+    ($($(#[$doc:meta])* $name:literal $class:ident $variant:ident($args:ty) -> $reply:ty;)*) => {
         /// A call of any method.
         #[derive(Clone, Debug)]
         pub enum Request {
@@ -48,6 +59,16 @@ macro_rules! methods {
             /// The method's name on the wire.
             pub fn name(&self) -> &'static str {
                 match self { $(Request::$variant(_) => $name,)* }
+            }
+
+            /// Which servers may answer it.
+            pub fn class(&self) -> Class {
+                match self { $(Request::$variant(_) => Class::$class,)* }
+            }
+
+            /// What the argument says about where it is to be answered.
+            pub fn routed(&self) -> &dyn Routed {
+                match self { $(Request::$variant(args) => args,)* }
             }
         }
 
@@ -71,92 +92,101 @@ macro_rules! methods {
     };
 }
 
-methods! {
-    /// Removes from the catalog.
-    "Catalog.Deregister" CatalogDeregister(DeregisterRequest) -> ();
-    /// Known datacenters, own first.
-    "Catalog.ListDatacenters" CatalogListDatacenters(DatacentersRequest) -> Vec<String>;
-    /// All nodes.
-    "Catalog.ListNodes" CatalogListNodes(DCSpecificRequest) -> IndexedNodes;
-    /// All service names with their tags.
-    "Catalog.ListServices" CatalogListServices(DCSpecificRequest) -> IndexedServices;
-    /// The services of a node as a list.
-    "Catalog.NodeServiceList" CatalogNodeServiceList(NodeSpecificRequest) -> IndexedNodeServiceList;
-    /// The services of a node by ID.
-    "Catalog.NodeServices" CatalogNodeServices(NodeSpecificRequest) -> IndexedNodeServices;
-    /// Writes to the catalog.
-    "Catalog.Register" CatalogRegister(Box<RegisterRequest>) -> ();
-    /// All service names.
-    "Catalog.ServiceList" CatalogServiceList(DCSpecificRequest) -> IndexedServiceList;
-    /// The instances of a service.
-    "Catalog.ServiceNodes" CatalogServiceNodes(ServiceSpecificRequest) -> IndexedServiceNodes;
-    /// Coordinates per datacenter.
-    "Coordinate.ListDatacenters" CoordinateListDatacenters(DatacentersRequest) -> Vec<DatacenterMap>;
-    /// Coordinates of all nodes.
-    "Coordinate.ListNodes" CoordinateListNodes(DCSpecificRequest) -> IndexedCoordinates;
-    /// Coordinates of one node.
-    "Coordinate.Node" CoordinateNode(NodeSpecificRequest) -> IndexedCoordinates;
-    /// Reports a coordinate; batched by the leader.
-    "Coordinate.Update" CoordinateUpdate(CoordinateUpdateRequest) -> ();
-    /// Checks in one state.
-    "Health.ChecksInState" HealthChecksInState(ChecksInStateRequest) -> IndexedHealthChecks;
-    /// Checks on one node.
-    "Health.NodeChecks" HealthNodeChecks(NodeSpecificRequest) -> IndexedHealthChecks;
-    /// Checks of one service.
-    "Health.ServiceChecks" HealthServiceChecks(ServiceSpecificRequest) -> IndexedHealthChecks;
-    /// Instances of a service with their checks.
-    "Health.ServiceNodes" HealthServiceNodes(ServiceSpecificRequest) -> IndexedCheckServiceNodes;
-    /// Broadcasts a user event.
-    "Internal.EventFire" InternalEventFire(EventFireRequest) -> EventFireResponse;
-    /// Every node with everything on it.
-    "Internal.NodeDump" InternalNodeDump(DCSpecificRequest) -> IndexedNodeDump;
-    /// One node with everything on it.
-    "Internal.NodeInfo" InternalNodeInfo(NodeSpecificRequest) -> IndexedNodeDump;
-    /// Every service instance with its checks.
-    "Internal.ServiceDump" InternalServiceDump(ServiceDumpRequest) -> IndexedCheckServiceNodes;
-    /// Writes a key. The reply tells success for cas, delete-cas, lock and unlock only.
-    "KVS.Apply" KvsApply(KVSRequest) -> bool;
-    /// Reads a key.
-    "KVS.Get" KvsGet(KeyRequest) -> IndexedDirEntries;
-    /// Reads everything under a prefix.
-    "KVS.List" KvsList(KeyRequest) -> IndexedDirEntries;
-    /// Lists keys under a prefix.
-    "KVS.ListKeys" KvsListKeys(KeyListRequest) -> IndexedKeyList;
-    /// Autopilot's settings.
-    "Operator.AutopilotGetConfiguration" AutopilotGetConfiguration(DCSpecificRequest) -> AutopilotConfig;
-    /// Changes autopilot's settings; false when a compare-and-set lost.
-    "Operator.AutopilotSetConfiguration" AutopilotSetConfiguration(AutopilotSetConfigRequest) -> bool;
-    /// The Raft configuration.
-    "Operator.RaftGetConfiguration" RaftGetConfiguration(DCSpecificRequest) -> RaftConfigurationResponse;
-    /// Removes a Raft peer by address.
-    "Operator.RaftRemovePeerByAddress" RaftRemovePeerByAddress(RaftRemovePeerRequest) -> ();
-    /// Removes a Raft peer by ID.
-    "Operator.RaftRemovePeerByID" RaftRemovePeerById(RaftRemovePeerRequest) -> ();
-    /// Health of the servers.
-    "Operator.ServerHealth" OperatorServerHealth(DCSpecificRequest) -> OperatorHealthReply;
-    /// Creates (reply: the ID) or destroys (reply: empty) a session.
-    "Session.Apply" SessionApply(SessionRequest) -> String;
-    /// Reads a session.
-    "Session.Get" SessionGet(SessionSpecificRequest) -> IndexedSessions;
-    /// All sessions.
-    "Session.List" SessionList(SessionSpecificRequest) -> IndexedSessions;
-    /// The sessions of a node.
-    "Session.NodeSessions" SessionNodeSessions(NodeSpecificRequest) -> IndexedSessions;
-    /// Restarts a session's TTL.
-    "Session.Renew" SessionRenew(SessionSpecificRequest) -> IndexedSessions;
-    /// Address of the Raft leader, or empty.
-    "Status.Leader" StatusLeader(DCSpecificRequest) -> String;
-    /// Addresses of the Raft peers.
-    "Status.Peers" StatusPeers(DCSpecificRequest) -> Vec<String>;
-    /// Tells that the server is there.
-    "Status.Ping" StatusPing(()) -> ();
-    /// Raft figures of the server asked.
-    "Status.RaftStats" StatusRaftStats(()) -> ServerStats;
-    /// A writing transaction.
-    "Txn.Apply" TxnApply(TxnRequest) -> TxnResponse;
-    /// A reading transaction.
-    "Txn.Read" TxnRead(TxnReadRequest) -> TxnReadResponse;
+/// Hands the table to a macro: one line per method with its name on the wire, its class, its variant in
+/// [`Request`] and [`Reply`], its argument and its result.
+macro_rules! rpc_methods {
+    ($with:ident) => {
+        $with! {
+            /// Removes from the catalog.
+            "Catalog.Deregister" Write CatalogDeregister(DeregisterRequest) -> ();
+            /// Known datacenters, own first.
+            "Catalog.ListDatacenters" Local CatalogListDatacenters(DatacentersRequest) -> Vec<String>;
+            /// All nodes.
+            "Catalog.ListNodes" Read CatalogListNodes(DCSpecificRequest) -> IndexedNodes;
+            /// All service names with their tags.
+            "Catalog.ListServices" Read CatalogListServices(DCSpecificRequest) -> IndexedServices;
+            /// The services of a node as a list.
+            "Catalog.NodeServiceList" Read CatalogNodeServiceList(NodeSpecificRequest) -> IndexedNodeServiceList;
+            /// The services of a node by ID.
+            "Catalog.NodeServices" Read CatalogNodeServices(NodeSpecificRequest) -> IndexedNodeServices;
+            /// Writes to the catalog.
+            "Catalog.Register" Write CatalogRegister(Box<RegisterRequest>) -> ();
+            /// All service names.
+            "Catalog.ServiceList" Read CatalogServiceList(DCSpecificRequest) -> IndexedServiceList;
+            /// The instances of a service.
+            "Catalog.ServiceNodes" Read CatalogServiceNodes(ServiceSpecificRequest) -> IndexedServiceNodes;
+            /// Coordinates per datacenter.
+            "Coordinate.ListDatacenters" Local CoordinateListDatacenters(DatacentersRequest) -> Vec<DatacenterMap>;
+            /// Coordinates of all nodes.
+            "Coordinate.ListNodes" Read CoordinateListNodes(DCSpecificRequest) -> IndexedCoordinates;
+            /// Coordinates of one node.
+            "Coordinate.Node" Read CoordinateNode(NodeSpecificRequest) -> IndexedCoordinates;
+            /// Reports a coordinate; batched by the leader.
+            "Coordinate.Update" Write CoordinateUpdate(CoordinateUpdateRequest) -> ();
+            /// Checks in one state.
+            "Health.ChecksInState" Read HealthChecksInState(ChecksInStateRequest) -> IndexedHealthChecks;
+            /// Checks on one node.
+            "Health.NodeChecks" Read HealthNodeChecks(NodeSpecificRequest) -> IndexedHealthChecks;
+            /// Checks of one service.
+            "Health.ServiceChecks" Read HealthServiceChecks(ServiceSpecificRequest) -> IndexedHealthChecks;
+            /// Instances of a service with their checks.
+            "Health.ServiceNodes" Read HealthServiceNodes(ServiceSpecificRequest) -> IndexedCheckServiceNodes;
+            /// Broadcasts a user event.
+            "Internal.EventFire" Local InternalEventFire(EventFireRequest) -> EventFireResponse;
+            /// Every node with everything on it.
+            "Internal.NodeDump" Read InternalNodeDump(DCSpecificRequest) -> IndexedNodeDump;
+            /// One node with everything on it.
+            "Internal.NodeInfo" Read InternalNodeInfo(NodeSpecificRequest) -> IndexedNodeDump;
+            /// Every service instance with its checks.
+            "Internal.ServiceDump" Read InternalServiceDump(ServiceDumpRequest) -> IndexedCheckServiceNodes;
+            /// Writes a key. The reply tells success for cas, delete-cas, lock and unlock only.
+            "KVS.Apply" Write KvsApply(KVSRequest) -> bool;
+            /// Reads a key.
+            "KVS.Get" Read KvsGet(KeyRequest) -> IndexedDirEntries;
+            /// Reads everything under a prefix.
+            "KVS.List" Read KvsList(KeyRequest) -> IndexedDirEntries;
+            /// Lists keys under a prefix.
+            "KVS.ListKeys" Read KvsListKeys(KeyListRequest) -> IndexedKeyList;
+            /// Autopilot's settings.
+            "Operator.AutopilotGetConfiguration" Read AutopilotGetConfiguration(DCSpecificRequest) -> AutopilotConfig;
+            /// Changes autopilot's settings; false when a compare-and-set lost.
+            "Operator.AutopilotSetConfiguration" Write AutopilotSetConfiguration(AutopilotSetConfigRequest) -> bool;
+            /// The Raft configuration.
+            "Operator.RaftGetConfiguration" Read RaftGetConfiguration(DCSpecificRequest) -> RaftConfigurationResponse;
+            /// Removes a Raft peer by address.
+            "Operator.RaftRemovePeerByAddress" Write RaftRemovePeerByAddress(RaftRemovePeerRequest) -> ();
+            /// Removes a Raft peer by ID.
+            "Operator.RaftRemovePeerByID" Write RaftRemovePeerById(RaftRemovePeerRequest) -> ();
+            /// Health of the servers.
+            "Operator.ServerHealth" Read OperatorServerHealth(DCSpecificRequest) -> OperatorHealthReply;
+            /// Creates (reply: the ID) or destroys (reply: empty) a session.
+            "Session.Apply" Write SessionApply(SessionRequest) -> String;
+            /// Reads a session.
+            "Session.Get" Read SessionGet(SessionSpecificRequest) -> IndexedSessions;
+            /// All sessions.
+            "Session.List" Read SessionList(SessionSpecificRequest) -> IndexedSessions;
+            /// The sessions of a node.
+            "Session.NodeSessions" Read SessionNodeSessions(NodeSpecificRequest) -> IndexedSessions;
+            /// Restarts a session's TTL.
+            "Session.Renew" Write SessionRenew(SessionSpecificRequest) -> IndexedSessions;
+            /// Address of the Raft leader, or empty.
+            "Status.Leader" Local StatusLeader(DCSpecificRequest) -> String;
+            /// Addresses of the Raft peers.
+            "Status.Peers" Local StatusPeers(DCSpecificRequest) -> Vec<String>;
+            /// Tells that the server is there.
+            "Status.Ping" Local StatusPing(()) -> ();
+            /// Raft figures of the server asked.
+            "Status.RaftStats" Local StatusRaftStats(()) -> ServerStats;
+            /// A writing transaction.
+            "Txn.Apply" Write TxnApply(TxnRequest) -> TxnResponse;
+            /// A reading transaction.
+            "Txn.Read" Read TxnRead(TxnReadRequest) -> TxnReadResponse;
+        }
+    };
 }
+pub(crate) use rpc_methods;
+
+rpc_methods!(methods);
 
 /// Group name to key to value, as `consul info` prints it.
 pub type Stats = BTreeMap<String, BTreeMap<String, String>>;

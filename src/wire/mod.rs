@@ -11,11 +11,13 @@ mod compound;
 pub mod decode;
 pub mod encode;
 pub mod error;
+pub mod extent;
 mod fields;
 mod gotext;
 pub mod hcl;
 pub mod json;
 pub mod msgpack;
+pub mod rpc;
 mod scan;
 pub mod value;
 

@@ -1,0 +1,174 @@
+//! Reading msgpack messages from a stream whose messages carry no length.
+//!
+//! Holds true: memory for a message grows with the bytes that came, never beyond the limit given; between
+//! messages nothing is kept but bytes of the next one.
+//! Source: `docs/reference/rpc.md` section 4, `docs/reference/raft.md` section 1.
+
+use std::io;
+
+use smol::io::{AsyncRead, AsyncReadExt};
+
+use crate::wire::extent::Extent;
+
+/// Bytes asked for at first: little, because most streams wait most of the time. Then as many as there are.
+const CHUNK: usize = 512;
+/// A buffer larger than this is given back between messages.
+const KEEP: usize = 16 * 1024;
+
+/// Reads messages one after the other.
+pub struct MessageReader<R> {
+    from: R,
+    buffer: Vec<u8>,
+    /// Bytes at the front of the buffer that the last message was made of.
+    used: usize,
+}
+
+impl<R: AsyncRead + Unpin> MessageReader<R> {
+    /// A reader at the start of a message.
+    pub fn new(from: R) -> Self {
+        Self {
+            from,
+            buffer: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// Reads the next `values` msgpack values; their bytes, or `None` when the stream ends before the first.
+    ///
+    /// # Errors
+    /// Those of the stream; [`io::ErrorKind::UnexpectedEof`] when it ends inside;
+    /// [`io::ErrorKind::InvalidData`] when the bytes are no msgpack or more than `limit`.
+    pub async fn values(&mut self, values: u64, limit: usize) -> io::Result<Option<&[u8]>> {
+        self.release();
+        let mut extent = Extent::new(values);
+        loop {
+            let found = extent
+                .advance(&self.buffer)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            match found {
+                Some(end) if end <= limit => {
+                    self.used = end;
+                    return Ok(Some(&self.buffer[..end]));
+                }
+                _ if self.buffer.len() > limit => {
+                    let why = format!("message larger than {limit} bytes");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                _ => {}
+            }
+            if self.fill().await? == 0 {
+                if self.buffer.is_empty() {
+                    return Ok(None);
+                }
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Reads one byte; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub async fn byte(&mut self) -> io::Result<Option<u8>> {
+        self.release();
+        if self.buffer.is_empty() && self.fill().await? == 0 {
+            return Ok(None);
+        }
+        self.used = 1;
+        Ok(self.buffer.first().copied())
+    }
+
+    /// Reads bytes that are no message, such as a snapshot's; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub async fn raw(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.release();
+        if self.buffer.is_empty() {
+            return self.from.read(into).await;
+        }
+        let n = self.buffer.len().min(into.len());
+        into[..n].copy_from_slice(&self.buffer[..n]);
+        self.used = n;
+        Ok(n)
+    }
+
+    /// The stream itself; what was read ahead of the last message stays here.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.from
+    }
+
+    /// The stream, if nothing was read ahead of the last message.
+    pub fn into_inner(mut self) -> Option<R> {
+        self.release();
+        self.buffer.is_empty().then_some(self.from)
+    }
+
+    /// Waits for more bytes; how many came.
+    async fn fill(&mut self) -> io::Result<usize> {
+        let had = self.buffer.len();
+        self.buffer.resize(had + CHUNK.max(had), 0);
+        let read = self.from.read(&mut self.buffer[had..]).await;
+        self.buffer.truncate(had + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
+    fn release(&mut self) {
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        if self.buffer.is_empty() && self.buffer.capacity() > KEEP {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::msgpack;
+
+    /// A stream that gives its bytes in small pieces.
+    struct Pieces(Vec<u8>, usize);
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buf: &mut [u8],
+        ) -> std::task::Poll<io::Result<usize>> {
+            let n = self.1.min(self.0.len()).min(buf.len());
+            buf[..n].copy_from_slice(&self.0[..n]);
+            self.0.drain(..n);
+            std::task::Poll::Ready(Ok(n))
+        }
+    }
+
+    #[test]
+    fn messages_come_whole_whatever_the_pieces() {
+        let mut bytes = Vec::new();
+        let texts = ["", "a", &"long".repeat(9000), "end"];
+        for text in texts {
+            msgpack::append(&mut bytes, &text).unwrap();
+        }
+        for size in [1, 7, 4096, 1 << 20] {
+            let mut reader = MessageReader::new(Pieces(bytes.clone(), size));
+            for text in texts {
+                let read = smol::block_on(reader.values(1, 1 << 20)).unwrap().unwrap();
+                assert_eq!(msgpack::from_slice::<String>(read).unwrap(), text);
+            }
+            assert!(smol::block_on(reader.values(1, 10)).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_cut_off_is_refused() {
+        let bytes = msgpack::to_vec(&"x".repeat(5000)).unwrap();
+        let kind = |bytes: &[u8], limit| {
+            let mut reader = MessageReader::new(Pieces(bytes.to_vec(), 100));
+            smol::block_on(reader.values(1, limit)).unwrap_err().kind()
+        };
+        assert_eq!(kind(&bytes, 1000), io::ErrorKind::InvalidData);
+        assert_eq!(kind(&bytes[..4000], 10_000), io::ErrorKind::UnexpectedEof);
+        assert_eq!(kind(b"\xc1", 10), io::ErrorKind::InvalidData);
+    }
+}

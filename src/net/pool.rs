@@ -1,0 +1,260 @@
+//! Calls to servers: one connection per server, one stream per call in flight.
+//!
+//! Holds true: connections and idle streams are bounded and closed when unused; a call that fails before an
+//! answer came says so, so that whoever calls can decide about trying again.
+//! Leaves to others: which server to call, and trying again (`server`, `client`).
+//! Source: `docs/reference/rpc.md` sections 3, 4 and 9.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use smol::io::AsyncWriteExt;
+use smol::{Task, Timer};
+
+use super::dial;
+use super::message::MessageReader;
+use super::mux::{self, MuxStream, Opener};
+use crate::structs::Error;
+use crate::structs::rpc::{Reply, Request};
+use crate::wire::rpc;
+
+/// First byte of a connection whose streams carry RPC.
+pub const RPC_MULTIPLEX: u8 = 4;
+/// Limit of a dial.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of one answer at most.
+pub const MAX_MESSAGE: usize = 64 << 20;
+/// A connection unused for so long is closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(127);
+/// Idle streams kept per connection.
+const MAX_IDLE_STREAMS: usize = 32;
+
+/// Runs a future beside the caller; dropping the task ends it.
+pub type Spawner =
+    Arc<dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) -> Task<()> + Send + Sync>;
+
+/// Why a call got no result.
+#[derive(Debug)]
+pub enum CallError {
+    /// The server could not be reached; it has not heard of the call.
+    Unreachable(String),
+    /// The connection broke after the call was sent: it may or may not have been carried out.
+    Broken(io::Error),
+    /// The server answered with an error.
+    Remote(Error),
+}
+
+impl CallError {
+    /// The error as the one whose call was relayed reads it.
+    pub fn relayed(&self) -> Error {
+        Error::new(match self {
+            CallError::Unreachable(why) => format!("rpc error getting client: {why}"),
+            CallError::Broken(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
+                "rpc error making call: EOF".to_owned()
+            }
+            CallError::Broken(why) => format!("rpc error making call: {why}"),
+            CallError::Remote(why) => format!("rpc error making call: {why}"),
+        })
+    }
+}
+
+/// One stream with its call counter's reader.
+type RpcStream = MessageReader<MuxStream>;
+
+struct Conn {
+    opener: Opener,
+    idle: Mutex<Vec<RpcStream>>,
+    /// When it was last used, in seconds of the pool's time.
+    used: AtomicU64,
+    _driver: Task<()>,
+}
+
+/// At most one connection to each server; the async lock makes callers share one dial.
+type Slot = Arc<smol::lock::Mutex<Option<Arc<Conn>>>>;
+
+/// Connections to servers, shared by everything that calls.
+pub struct Pool {
+    spawn: Spawner,
+    /// Source address of connections.
+    bind: Option<IpAddr>,
+    slots: Mutex<HashMap<SocketAddr, Slot>>,
+    seq: AtomicU64,
+    began: Instant,
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub fn new(spawn: Spawner, bind: Option<IpAddr>) -> Self {
+        Self {
+            spawn,
+            bind: bind.filter(|ip| !ip.is_unspecified()),
+            slots: Mutex::default(),
+            seq: AtomicU64::new(0),
+            began: Instant::now(),
+        }
+    }
+
+    /// Calls the server at `to` and waits for its answer as long as the caller cares to.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(&self, to: SocketAddr, request: &Request) -> Result<Reply, CallError> {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let bytes = rpc::request(seq, request)
+            .map_err(|e| CallError::Remote(Error::new(format!("rpc: {e}"))))?;
+        let conn = self.connection(to).await?;
+        let reused = lock(&conn.idle).pop();
+        let outcome = match reused {
+            // The server may have closed an idle stream meanwhile; then it has not heard of the call.
+            Some(mut stream) => match send(&mut stream, &bytes).await {
+                Ok(()) => receive(stream, request).await,
+                Err(_) => exchange(&conn, request, &bytes).await,
+            },
+            None => exchange(&conn, request, &bytes).await,
+        };
+        conn.used.store(self.now(), Ordering::Relaxed);
+        match outcome {
+            Ok((stream, reply)) => {
+                let mut idle = lock(&conn.idle);
+                if idle.len() < MAX_IDLE_STREAMS {
+                    idle.push(stream);
+                }
+                Ok(reply)
+            }
+            Err(error) => {
+                if conn.opener.is_closed() {
+                    self.forget(to, &conn).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the connections that nobody used for a while.
+    pub async fn sweep(&self) {
+        let now = self.now();
+        let slots: Vec<(SocketAddr, Slot)> = {
+            let slots = lock(&self.slots);
+            slots.iter().map(|(a, s)| (*a, s.clone())).collect()
+        };
+        for (_, slot) in slots {
+            let mut conn = slot.lock().await;
+            let stale = conn.as_ref().is_some_and(|c| {
+                let unused = now.saturating_sub(c.used.load(Ordering::Relaxed));
+                // Whoever is in the middle of a call holds the connection too.
+                Arc::strong_count(c) == 1 && unused > IDLE_LIMIT.as_secs()
+            });
+            if stale {
+                *conn = None;
+            }
+        }
+        lock(&self.slots)
+            .retain(|_, slot| slot.try_lock().is_none_or(|conn| conn.is_some()));
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
+    async fn forget(&self, to: SocketAddr, broken: &Arc<Conn>) {
+        let slot = lock(&self.slots).get(&to).cloned();
+        if let Some(slot) = slot {
+            let mut conn = slot.lock().await;
+            if conn.as_ref().is_some_and(|c| Arc::ptr_eq(c, broken)) {
+                *conn = None;
+            }
+        }
+    }
+
+    async fn connection(&self, to: SocketAddr) -> Result<Arc<Conn>, CallError> {
+        let slot = lock(&self.slots).entry(to).or_default().clone();
+        let mut conn = slot.lock().await;
+        if let Some(open) = conn.as_ref().filter(|c| !c.opener.is_closed()) {
+            open.used.store(self.now(), Ordering::Relaxed);
+            return Ok(open.clone());
+        }
+        let unreachable =
+            |why: &dyn std::fmt::Display| CallError::Unreachable(format!("failed to get conn: {why}"));
+        let mut socket = dial::within(DIAL_TIMEOUT, to, self.bind)
+            .await
+            .map_err(|e| unreachable(&e))?;
+        socket
+            .write_all(&[RPC_MULTIPLEX])
+            .await
+            .map_err(|e| unreachable(&e))?;
+        let (opener, driver) = mux::client(socket);
+        let fresh = Arc::new(Conn {
+            opener,
+            idle: Mutex::default(),
+            used: AtomicU64::new(self.now()),
+            _driver: (self.spawn)(Box::pin(driver)),
+        });
+        *conn = Some(fresh.clone());
+        Ok(fresh)
+    }
+}
+
+/// A call on a stream of its own.
+async fn exchange(
+    conn: &Conn,
+    request: &Request,
+    bytes: &[u8],
+) -> Result<(RpcStream, Reply), CallError> {
+    let stream = conn
+        .opener
+        .open()
+        .await
+        .map_err(|e| CallError::Unreachable(format!("failed to start stream: {e}")))?;
+    let mut stream = MessageReader::new(stream);
+    send(&mut stream, bytes).await.map_err(CallError::Broken)?;
+    receive(stream, request).await
+}
+
+async fn send(stream: &mut RpcStream, bytes: &[u8]) -> io::Result<()> {
+    let to = stream.get_mut();
+    to.write_all(bytes).await?;
+    to.flush().await
+}
+
+/// Waits for the answer. A stream that carried an error is not used again, as with Consul's callers.
+async fn receive(
+    mut stream: RpcStream,
+    request: &Request,
+) -> Result<(RpcStream, Reply), CallError> {
+    let malformed =
+        |e: crate::wire::Error| CallError::Broken(io::Error::new(io::ErrorKind::InvalidData, e));
+    let answer = stream
+        .values(2, MAX_MESSAGE)
+        .await
+        .map_err(CallError::Broken)?
+        .ok_or_else(|| CallError::Broken(io::ErrorKind::UnexpectedEof.into()))?;
+    let mut rest = answer;
+    let header = rpc::read_response_header(&mut rest).map_err(malformed)?;
+    if !header.error.is_empty() {
+        return Err(CallError::Remote(Error::new(header.error)));
+    }
+    let reply = rpc::read_reply(request.name(), &mut rest).map_err(malformed)?;
+    Ok((stream, reply))
+}
+
+/// A poisoned lock means that a thread panicked; what it guards here is always whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sweeps until the pool is gone.
+pub async fn sweeper(pool: std::sync::Weak<Pool>) {
+    loop {
+        Timer::after(IDLE_LIMIT / 4).await;
+        let Some(pool) = pool.upgrade() else {
+            return;
+        };
+        pool.sweep().await;
+    }
+}

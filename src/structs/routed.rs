@@ -1,0 +1,93 @@
+//! What every argument of the RPC table says about where it is to be answered, and on whose behalf.
+//!
+//! Source: `docs/reference/rpc.md` sections 7 and 8.
+
+use super::*;
+
+/// An argument of an RPC method.
+pub trait Routed {
+    /// The datacenter whose servers are asked; empty is that of whoever receives it.
+    fn datacenter(&self) -> &str {
+        ""
+    }
+
+    /// How to read, for the methods that read.
+    fn options(&self) -> Option<&QueryOptions> {
+        None
+    }
+
+    /// The secret of the token it is asked with; empty is the anonymous one.
+    fn token(&self) -> &str {
+        self.options().map_or("", |options| &options.token)
+    }
+}
+
+macro_rules! reading {
+    ($($args:ty),* $(,)?) => {
+        $(impl Routed for $args {
+            fn datacenter(&self) -> &str {
+                &self.datacenter
+            }
+            fn options(&self) -> Option<&QueryOptions> {
+                Some(&self.options)
+            }
+        })*
+    };
+}
+
+macro_rules! writing {
+    ($($args:ty),* $(,)?) => {
+        $(impl Routed for $args {
+            fn datacenter(&self) -> &str {
+                &self.datacenter
+            }
+            fn token(&self) -> &str {
+                &self.token
+            }
+        })*
+    };
+}
+
+reading!(
+    ChecksInStateRequest,
+    DCSpecificRequest,
+    EventFireRequest,
+    KeyListRequest,
+    KeyRequest,
+    NodeSpecificRequest,
+    ServiceDumpRequest,
+    ServiceSpecificRequest,
+    SessionSpecificRequest,
+    TxnReadRequest,
+);
+
+writing!(
+    AutopilotSetConfigRequest,
+    CoordinateUpdateRequest,
+    DeregisterRequest,
+    KVSRequest,
+    RaftRemovePeerRequest,
+    RegisterRequest,
+    SessionRequest,
+    TxnRequest,
+);
+
+impl Routed for DatacentersRequest {
+    fn options(&self) -> Option<&QueryOptions> {
+        Some(&self.options)
+    }
+}
+
+impl Routed for () {}
+
+impl<T: Routed> Routed for Box<T> {
+    fn datacenter(&self) -> &str {
+        (**self).datacenter()
+    }
+    fn options(&self) -> Option<&QueryOptions> {
+        (**self).options()
+    }
+    fn token(&self) -> &str {
+        (**self).token()
+    }
+}
