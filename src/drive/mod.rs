@@ -7,6 +7,8 @@ mod clock;
 pub mod raft;
 mod runtime;
 pub mod statsd;
+mod tasks;
 
 pub use clock::{Elapsed, Instant, now, sleep, sleep_until, timeout, timeout_at, wall};
 pub use runtime::{Handle, Runtime, Shutdown, Task};
+pub use tasks::TaskSet;

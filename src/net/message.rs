@@ -15,6 +15,9 @@ const CHUNK: usize = 512;
 /// A buffer larger than this is given back between messages.
 const KEEP: usize = 16 * 1024;
 
+/// Bytes taken ahead of a message at most while its sender is not listened to.
+const MAX_AHEAD: usize = 64 * 1024;
+
 /// Reads messages one after the other.
 pub struct MessageReader<R> {
     from: R,
@@ -91,6 +94,19 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         into[..n].copy_from_slice(&self.buffer[..n]);
         self.used = n;
         Ok(n)
+    }
+
+    /// Waits for the stream to end, while no message is expected; one that comes all the same is kept.
+    ///
+    /// # Errors
+    /// Those of the stream; [`io::ErrorKind::InvalidData`] when more comes than anybody sends ahead.
+    pub async fn ended(&mut self) -> io::Result<()> {
+        while self.fill().await? > 0 {
+            if self.buffer.len() - self.used > MAX_AHEAD {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        Ok(())
     }
 
     /// The stream itself; what was read ahead of the last message stays here.

@@ -5,6 +5,7 @@
 //! Leaves to others: HTTP (`http`), DNS (`dns`), RPC (`server`), limits per client (whoever accepts).
 //! Source: `docs/reference/config.md` (addresses, unix sockets, TLS), RFC 8446 by way of rustls.
 
+pub mod acceptor;
 pub mod dial;
 pub mod h2;
 mod hpack;

@@ -10,6 +10,7 @@ mod figures;
 mod leader;
 mod member;
 mod query;
+pub mod rpc;
 pub mod rtt;
 mod session_timers;
 mod snapshot;

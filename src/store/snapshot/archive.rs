@@ -69,7 +69,7 @@ pub struct Archive {
 }
 
 /// A file without a name, read and written, in `dir`.
-fn temporary(dir: &Path) -> io::Result<File> {
+pub fn temporary(dir: &Path) -> io::Result<File> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = dir.join(format!(".snapshot-{}-{n}.tmp", std::process::id()));

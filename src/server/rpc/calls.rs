@@ -1,0 +1,100 @@
+//! Calls: one after the other on a stream, side by side on a connection's streams.
+//!
+//! A caller that goes away while its query is blocked is noticed, so that nobody's queries hold memory.
+//! Source: `docs/reference/rpc.md` section 4.
+
+use std::io;
+use std::sync::Arc;
+
+use smol::future::FutureExt;
+use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use crate::drive::{Handle, TaskSet};
+use crate::net::message::MessageReader;
+use crate::net::mux::{self, Carrier};
+use crate::net::pool::MAX_MESSAGE;
+use crate::server::Server;
+use crate::structs::rpc::{Delegate, Request};
+use crate::structs::{Error, Result};
+use crate::wire::rpc::{self, CallError};
+
+/// Answers the calls on the streams of a connection until it ends.
+pub(super) async fn serve_multiplexed(
+    server: &Arc<Server>,
+    runtime: Handle,
+    connection: impl Carrier,
+) {
+    let streams = TaskSet::new(runtime);
+    mux::serve(connection, |mut stream| {
+        let server = server.clone();
+        streams.spawn(async move {
+            if let Err(error) = serve(&server, &mut stream).await {
+                log::debug!(target: "agent.server.rpc", error:%; "RPC stream ended");
+            }
+            // The other end has its answer either way.
+            let _ = stream.close().await;
+        });
+    })
+    .await;
+}
+
+/// Answers the calls on one stream until it ends.
+///
+/// # Errors
+/// Those of the stream, and when what comes is no call.
+pub(super) async fn serve(
+    server: &Arc<Server>,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut messages = MessageReader::new(stream);
+    loop {
+        let Some(mut bytes) = messages.values(2, MAX_MESSAGE).await? else {
+            return Ok(());
+        };
+        let header = rpc::read_request_header(&mut bytes).map_err(invalid)?;
+        let (result, last) = match rpc::read_request(&header, &mut bytes) {
+            Ok(request) => match answer(server, request, &mut messages).await? {
+                Some(result) => (result, false),
+                None => return Ok(()),
+            },
+            Err(CallError::Malformed(why)) => return Err(invalid(why)),
+            Err(unknown) => {
+                log::error!(target: "agent.server.rpc", error:% = unknown; "RPC error");
+                (Err(Error::new(unknown.to_string())), true)
+            }
+        };
+        let answer = rpc::response(&header, &result).map_err(invalid)?;
+        drop(result);
+        let stream = messages.get_mut();
+        stream.write_all(&answer).await?;
+        stream.flush().await?;
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// The answer to a call; `None` when the caller went away before there was one.
+async fn answer(
+    server: &Arc<Server>,
+    request: Request,
+    messages: &mut MessageReader<impl AsyncRead + Unpin>,
+) -> io::Result<Option<Result<crate::structs::rpc::Reply>>> {
+    let blocking = request
+        .routed()
+        .options()
+        .is_some_and(|options| options.min_query_index > 0);
+    let call = async { Ok(Some(server.call(request).await)) };
+    if !blocking {
+        return call.await;
+    }
+    let gone = async {
+        messages.ended().await?;
+        Ok(None)
+    };
+    call.or(gone).await
+}
+
+fn invalid(why: crate::wire::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
