@@ -99,7 +99,9 @@ impl Acceptor {
         };
         // A connection works without these, only slower, or is noticed to be dead later.
         let _ = stream.get_ref().set_nodelay(true);
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE);
         let _ = socket2::SockRef::from(stream.get_ref()).set_tcp_keepalive(&keepalive);
         Ok(Some(Accepted {
             stream,

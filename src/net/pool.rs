@@ -36,8 +36,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(127);
 const MAX_IDLE_STREAMS: usize = 32;
 
 /// Runs a future beside the caller; dropping the task ends it.
-pub type Spawner =
-    Arc<dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) -> Task<()> + Send + Sync>;
+pub type Spawner = Arc<dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) -> Task<()> + Send + Sync>;
 
 /// Why a call got no result.
 #[derive(Debug)]
@@ -154,8 +153,7 @@ impl Pool {
                 *conn = None;
             }
         }
-        lock(&self.slots)
-            .retain(|_, slot| slot.try_lock().is_none_or(|conn| conn.is_some()));
+        lock(&self.slots).retain(|_, slot| slot.try_lock().is_none_or(|conn| conn.is_some()));
     }
 
     fn now(&self) -> u64 {
@@ -179,8 +177,9 @@ impl Pool {
             open.used.store(self.now(), Ordering::Relaxed);
             return Ok(open.clone());
         }
-        let unreachable =
-            |why: &dyn std::fmt::Display| CallError::Unreachable(format!("failed to get conn: {why}"));
+        let unreachable = |why: &dyn std::fmt::Display| {
+            CallError::Unreachable(format!("failed to get conn: {why}"))
+        };
         let mut socket = dial::within(DIAL_TIMEOUT, to, self.bind)
             .await
             .map_err(|e| unreachable(&e))?;

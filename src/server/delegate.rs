@@ -19,8 +19,9 @@ macro_rules! dispatch {
     };
 }
 
-impl Delegate for Server {
-    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+impl Server {
+    /// Answers a call here.
+    pub(super) fn dispatch(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
         dispatch!(self, request, {
             AutopilotGetConfiguration => autopilot_get_configuration,
             AutopilotSetConfiguration => autopilot_set_configuration,
@@ -72,6 +73,15 @@ impl Delegate for Server {
                 self.status_raft_stats().await.map(Reply::StatusRaftStats)
             }),
         })
+    }
+}
+
+impl Delegate for Server {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+        if self.is_answered_here(&request) {
+            return self.dispatch(request);
+        }
+        Box::pin(self.route(request))
     }
 
     fn snapshot_save(

@@ -7,6 +7,7 @@
 mod delegate;
 mod endpoint;
 mod figures;
+mod forward;
 mod leader;
 mod member;
 mod query;
@@ -33,6 +34,7 @@ use crate::raft;
 use crate::store::{ApplyReply, State};
 use crate::structs::{self, Coordinate, Error, Position, Result};
 use crate::wire::msgpack;
+pub use forward::Peers;
 pub use start::{Running, Tuning};
 
 use session_timers::SessionTimers;
@@ -96,6 +98,7 @@ pub struct Server {
     options: Options,
     raft: RaftHandle<ApplyReply>,
     state: State,
+    peers: Peers,
     /// Set once the leader's barrier is applied: from then on its reads are up to date.
     ready: AtomicBool,
     /// Set once any leader was known: stale reads are refused before.
@@ -127,12 +130,14 @@ impl Server {
         options: Options,
         raft: RaftHandle<ApplyReply>,
         state: State,
+        peers: Peers,
         events: Sender<FiredEvent>,
     ) -> Arc<Self> {
         Arc::new(Self {
             options,
             raft,
             state,
+            peers,
             ready: AtomicBool::new(false),
             had_leader: AtomicBool::new(false),
             session_timers: SessionTimers::default(),

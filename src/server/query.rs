@@ -38,6 +38,10 @@ impl Server {
             if self.is_ready_leader() {
                 return Ok(());
             }
+            // Another one leads: whoever routed the call here asks there.
+            if self.raft.leadership().leader.is_some() && !self.raft.is_leader() {
+                return Err(Error::new(structs::NO_CLUSTER_LEADER));
+            }
             pause = (pause * 2).min(self.options.rpc_hold_timeout / JITTER_FRACTION);
         }
         Err(self

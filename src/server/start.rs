@@ -9,21 +9,25 @@ use std::sync::Arc;
 
 use smol::channel::Sender;
 
+use super::rpc::{self, RpcListener};
 use super::storage::{Log, Machine};
-use super::{FiredEvent, Options, Server};
+use super::{FiredEvent, Options, Peers, Server};
 use crate::drive::raft::RaftDriver;
 use crate::drive::{self, Handle, Shutdown, Task};
+use crate::net::pool::{self, Pool};
 use crate::raft::{self, Configuration, Raft, Suffrage, Write};
 use crate::store::{self, ApplyReply, LogStore};
 use crate::structs::{Error, Result};
 
-/// How the Raft core and the store behave.
+/// How the Raft core, the store and the RPC listener behave.
 #[derive(Clone, Debug)]
 pub struct Tuning {
     /// The core's timings and bounds.
     pub raft: raft::Config,
     /// The store's caches and whether it syncs.
     pub store: store::Options,
+    /// Where other agents reach this server; nowhere if not given.
+    pub rpc: Option<rpc::Settings>,
 }
 
 /// A server with everything that runs on its behalf.
@@ -32,6 +36,8 @@ pub struct Running {
     pub server: Arc<Server>,
     raft: RaftDriver<ApplyReply>,
     leadership: Task<()>,
+    /// Ended with this.
+    tasks: Vec<Task<()>>,
 }
 
 impl Running {
@@ -47,6 +53,8 @@ impl Running {
         tuning: Tuning,
         events: Sender<FiredEvent>,
     ) -> Result<Self> {
+        // First what says at once that another agent runs here.
+        let acceptor = tuning.rpc.as_ref().map(rpc::Settings::listen).transpose()?;
         let (mut log, fsm, state) = store::open(dir, tuning.store)?;
         if log.last_index() == 0 && log.snapshot_meta().index == 0 && fsm.applied_index() == 0 {
             bootstrap(&mut log, &options)?;
@@ -79,18 +87,33 @@ impl Running {
             Machine { fsm, clock },
         )
         .map_err(|e| Error::new(format!("Failed to start Raft: {e}")))?;
-        let server = Server::new(options, raft.handle(), state, events);
+        let source = tuning.rpc.as_ref().map(|rpc| rpc.bind.ip());
+        let spawn: pool::Spawner = {
+            let runtime = runtime.clone();
+            Arc::new(move |future| runtime.spawn(future))
+        };
+        let pool = Arc::new(Pool::new(spawn, source));
+        let mut tasks = vec![runtime.spawn(pool::sweeper(Arc::downgrade(&pool)))];
+        let server = Server::new(options, raft.handle(), state, Peers::new(pool), events);
+        if let Some(acceptor) = acceptor {
+            let listener = RpcListener::new(server.clone(), acceptor, runtime.clone());
+            tasks.push(listener.start(shutdown.clone()));
+        }
         let leadership = server.start(runtime, shutdown.clone());
         Ok(Self {
             server,
             raft,
             leadership,
+            tasks,
         })
     }
 
     /// Waits for everything to end after shutdown was triggered.
     pub async fn join(self) {
         self.leadership.await;
+        for task in self.tasks {
+            task.cancel().await;
+        }
         self.raft.join().await;
     }
 }

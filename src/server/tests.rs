@@ -68,6 +68,7 @@ fn with_server<T>(dir: &Dir, test: impl AsyncFnOnce(&dyn Delegate) -> T) -> T {
     let tuning = Tuning {
         raft: raft::Config::new(options.node_id.as_str().into(), 1, 1),
         store: store::Options::default(),
+        rpc: None,
     };
     let running = Running::start(
         &runtime.handle(),

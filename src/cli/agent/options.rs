@@ -69,7 +69,17 @@ pub fn tuning(config: &Config, node_id: &str) -> server::Tuning {
         readers: cores.clamp(MIN_READERS, MAX_READERS),
         ..store::Options::default()
     };
-    server::Tuning { raft: core, store }
+    let limits = &config.limits;
+    let rpc = server::rpc::Settings {
+        bind: config.rpc_bind_addr,
+        max_conns_per_client: usize::try_from(limits.rpc_max_conns_per_client).unwrap_or(0),
+        handshake_timeout: limits.rpc_handshake_timeout,
+    };
+    server::Tuning {
+        raft: core,
+        store,
+        rpc: Some(rpc),
+    }
 }
 
 /// What the HTTP API needs.

@@ -16,7 +16,9 @@ use smol::future::FutureExt;
 use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock};
 use crate::drive::clock;
 use crate::drive::runtime::Shutdown;
-use crate::raft::{EntryKind, Fault, Leadership, Raft, ReadState, Ready, Role, StepDown};
+use crate::raft::{
+    Configuration, EntryKind, Fault, Leadership, Raft, ReadState, Ready, Role, StepDown,
+};
 
 /// How many entries are applied between two looks at the size of the log.
 const COMPACTION_CHECK: u64 = 1024;
@@ -51,6 +53,8 @@ pub(super) struct EventLoop<R> {
     compacting: bool,
     /// A restore is under way; it ends at this index.
     restoring: Option<u64>,
+    /// The configuration that is published.
+    configuration: Arc<Configuration>,
 }
 
 impl<R: Send + 'static> EventLoop<R> {
@@ -76,6 +80,7 @@ impl<R: Send + 'static> EventLoop<R> {
             size_checked_at: 0,
             compacting: false,
             restoring: None,
+            configuration: Arc::default(),
         }
     }
 
@@ -265,6 +270,7 @@ impl<R: Send + 'static> EventLoop<R> {
 
     /// Carries out everything the core asks for.
     fn carry_out(&mut self) {
+        self.note_configuration();
         while let Some(ready) = self.core.ready(self.time()) {
             let Ready {
                 leadership,
@@ -303,6 +309,17 @@ impl<R: Send + 'static> EventLoop<R> {
                 None => {}
             }
         }
+    }
+
+    /// Publishes the configuration in force if it is another one than before.
+    fn note_configuration(&mut self) {
+        if self.core.configuration() == &*self.configuration {
+            return;
+        }
+        self.configuration = Arc::new(self.core.configuration().clone());
+        let alone = self.configuration.servers.len() == 1;
+        self.shared.alone.store(alone, Ordering::Release);
+        *lock(&self.shared.configuration) = self.configuration.clone();
     }
 
     fn note_leadership(&mut self, leadership: Leadership) {

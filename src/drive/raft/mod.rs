@@ -10,7 +10,7 @@ mod disk;
 mod event_loop;
 
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use smol::channel::{Receiver, Sender};
 
 use super::runtime::{Handle, Shutdown, Task};
 use crate::raft::{
-    self, ConfChange, Entry, EntryKind, Leadership, Raft, Role, SnapshotMeta, Write,
+    self, ConfChange, Configuration, Entry, EntryKind, Leadership, Raft, Role, SnapshotMeta, Write,
 };
 use event_loop::EventLoop;
 
@@ -184,7 +184,9 @@ enum ApplyJob<R> {
 #[derive(Debug, Default)]
 struct Shared {
     leadership: Mutex<Leadership>,
+    configuration: Mutex<Arc<Configuration>>,
     applied: AtomicU64,
+    alone: AtomicBool,
     disk: Mutex<Option<String>>,
 }
 
@@ -297,6 +299,23 @@ impl<R: Send + 'static> RaftHandle<R> {
     /// Who leads.
     pub fn leadership(&self) -> Leadership {
         lock(&self.shared.leadership).clone()
+    }
+
+    /// The members of the Raft group, as the log says.
+    pub fn configuration(&self) -> Arc<Configuration> {
+        lock(&self.shared.configuration).clone()
+    }
+
+    /// The address that the log gives for a server.
+    pub fn address(&self, id: &str) -> Option<String> {
+        let configuration = self.configuration();
+        let server = configuration.servers.iter().find(|s| *s.id == *id)?;
+        Some(server.address.clone())
+    }
+
+    /// Whether no other server is in the Raft group.
+    pub fn is_alone(&self) -> bool {
+        self.shared.alone.load(Ordering::Acquire)
     }
 
     /// Whether this server leads.

@@ -7,12 +7,14 @@
 mod calls;
 mod snapshot;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Server;
 use crate::drive::{self, Handle, Shutdown, Task, TaskSet};
 use crate::net::acceptor::{Accepted, Acceptor};
+use crate::structs::{Error, Result};
 
 /// What a connection is for: its first byte.
 mod kind {
@@ -27,28 +29,57 @@ mod kind {
 /// Pause after an accept that failed, such as for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// Where and how port 8300 is served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The address to listen on.
+    pub bind: SocketAddr,
+    /// Connections from one address at most; 0 for any number.
+    pub max_conns_per_client: usize,
+    /// How long a connection may take to say what it is for.
+    pub handshake_timeout: Duration,
+}
+
+impl Settings {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// In Consul's words, when the address is taken for example.
+    pub fn listen(&self) -> Result<Listening> {
+        let acceptor = Acceptor::bind(self.bind, self.max_conns_per_client).map_err(|e| {
+            let why = crate::net::dial::errno_text(&e);
+            Error::new(format!(
+                "Failed to start RPC layer: listen tcp {}: bind: {why}",
+                self.bind
+            ))
+        })?;
+        Ok(Listening {
+            acceptor,
+            handshake: self.handshake_timeout,
+        })
+    }
+}
+
+/// A bound address.
+pub struct Listening {
+    acceptor: Acceptor,
+    handshake: Duration,
+}
+
 /// Serves port 8300.
 pub struct RpcListener {
     server: Arc<Server>,
-    acceptor: Acceptor,
+    listening: Listening,
     runtime: Handle,
-    /// How long a connection may take to say what it is for.
-    handshake: Duration,
 }
 
 impl RpcListener {
     /// A listener that answers for `server`.
-    pub fn new(
-        server: Arc<Server>,
-        acceptor: Acceptor,
-        runtime: Handle,
-        handshake: Duration,
-    ) -> Self {
+    pub fn new(server: Arc<Server>, listening: Listening, runtime: Handle) -> Self {
         Self {
             server,
-            acceptor,
+            listening,
             runtime,
-            handshake,
         }
     }
 
@@ -66,10 +97,10 @@ impl RpcListener {
     async fn accept(&self) {
         let connections = TaskSet::new(self.runtime.clone());
         loop {
-            match self.acceptor.accept().await {
+            match self.listening.acceptor.accept().await {
                 Ok(Some(accepted)) => {
                     let (server, runtime) = (self.server.clone(), self.runtime.clone());
-                    let handshake = self.handshake;
+                    let handshake = self.listening.handshake;
                     connections.spawn(async move {
                         serve(&server, runtime, accepted, handshake).await;
                     });

@@ -40,10 +40,20 @@ pub(super) async fn serve(
     };
     let request: SnapshotRequest = msgpack::from_slice(bytes).map_err(invalid)?;
     let (response, archive) = match request.op {
-        op::SAVE => refused(server.snapshot_save(request).await.map(|(r, f)| (r, Some(f)))),
+        op::SAVE => refused(
+            server
+                .snapshot_save(request)
+                .await
+                .map(|(r, f)| (r, Some(f))),
+        ),
         op::RESTORE => {
             let file = receive(server, &mut messages).await?;
-            refused(server.snapshot_restore(request, file).await.map(|r| (r, None)))
+            refused(
+                server
+                    .snapshot_restore(request, file)
+                    .await
+                    .map(|r| (r, None)),
+            )
         }
         unknown => {
             let error = format!("unrecognized snapshot op {unknown}");
@@ -51,7 +61,8 @@ pub(super) async fn serve(
         }
     };
     let to = messages.get_mut();
-    to.write_all(&msgpack::to_vec(&response).map_err(invalid)?).await?;
+    to.write_all(&msgpack::to_vec(&response).map_err(invalid)?)
+        .await?;
     if let Some(archive) = archive {
         smol::io::copy(Unblock::with_capacity(CHUNK, archive), &mut *to).await?;
     }
@@ -59,9 +70,7 @@ pub(super) async fn serve(
 }
 
 /// An error as the answer that tells it.
-fn refused(
-    result: Result<(SnapshotResponse, Option<File>)>,
-) -> (SnapshotResponse, Option<File>) {
+fn refused(result: Result<(SnapshotResponse, Option<File>)>) -> (SnapshotResponse, Option<File>) {
     result.unwrap_or_else(|error| {
         let response = SnapshotResponse {
             error: error.text().to_owned(),

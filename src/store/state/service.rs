@@ -248,7 +248,8 @@ pub fn node_of(conn: &Connection, node: &str) -> Cmd<Node> {
     node::get(conn, node)?.ok_or_else(|| Fail::Damaged(format!("service without node {node}")))
 }
 
-/// The flattened form of an instance on its node.
+/// The flattened form of an instance on its node. Consul copies tags and metadata, and its copies are never
+/// null.
 pub fn flatten(node: &Node, s: NodeService) -> ServiceNode {
     ServiceNode {
         id: node.id.clone(),
@@ -260,11 +261,11 @@ pub fn flatten(node: &Node, s: NodeService) -> ServiceNode {
         service_kind: s.kind,
         service_id: s.id,
         service_name: s.service,
-        service_tags: s.tags,
+        service_tags: Some(s.tags.unwrap_or_default()),
         service_address: s.address,
         service_tagged_addresses: s.tagged_addresses,
         service_weights: s.weights.unwrap_or_default(),
-        service_meta: s.meta,
+        service_meta: Some(s.meta.unwrap_or_default()),
         service_port: s.port,
         service_enable_tag_override: s.enable_tag_override,
         service_proxy: s.proxy,

@@ -1,0 +1,167 @@
+//! Where a call is answered: here, or by the leader, with Consul's rules for trying again.
+//!
+//! Holds true: a call that may have been carried out is tried again only if it changes nothing.
+//! Source: `docs/reference/rpc.md` section 8.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Server;
+use crate::drive;
+use crate::net::pool::{CallError, Pool};
+use crate::structs::rpc::{Class, Reply, Request};
+use crate::structs::{self, Error, Result};
+
+/// A pause before trying again is random and at most this fraction of the time that calls are held.
+const PAUSE_FRACTION: u32 = 16;
+
+/// The other servers, as this one reaches them.
+pub struct Peers {
+    pool: Arc<Pool>,
+    /// RPC addresses by node id, as the members of the pool say; newer than Raft's configuration.
+    addresses: Mutex<HashMap<String, SocketAddr>>,
+}
+
+impl Peers {
+    /// No servers known yet.
+    pub fn new(pool: Arc<Pool>) -> Self {
+        Self {
+            pool,
+            addresses: Mutex::default(),
+        }
+    }
+
+    /// Notes where a server is reached; `None` when it is gone.
+    pub fn set_address(&self, id: &str, address: Option<SocketAddr>) {
+        let mut known = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match address {
+            Some(address) => drop(known.insert(id.to_owned(), address)),
+            None => drop(known.remove(id)),
+        }
+    }
+
+    /// Where a server is reached according to the members.
+    pub fn address(&self, id: &str) -> Option<SocketAddr> {
+        let known = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.get(id).copied()
+    }
+}
+
+/// Who is to answer a call.
+enum Place {
+    /// This server.
+    Here,
+    /// The leader, which is reached there.
+    Leader(SocketAddr),
+    /// Nobody at the moment.
+    Nobody,
+}
+
+/// What came of one try.
+enum Outcome {
+    Final(Result<Reply>),
+    /// Worth another try, with what to say if there is no time for one.
+    Again(Error),
+}
+
+impl Server {
+    fn place(&self, request: &Request) -> Place {
+        let stale = request.class() == Class::Read
+            && request.routed().options().is_some_and(|o| o.allow_stale)
+            && self.had_leader.load(Ordering::Acquire);
+        if stale || request.class() == Class::Local {
+            return Place::Here;
+        }
+        let leadership = self.raft.leadership();
+        match leadership.leader {
+            Some(id) if *id == *self.options.node_id => Place::Here,
+            Some(id) => match self.server_address(&id) {
+                Some(address) => Place::Leader(address),
+                None => Place::Nobody,
+            },
+            None if leadership.role == crate::raft::Role::Leader => Place::Here,
+            // A lone server is about to lead, or says why it cannot.
+            None if self.raft.is_alone() => Place::Here,
+            None => Place::Nobody,
+        }
+    }
+
+    /// Where a server is reached: the members know best, else Raft's configuration says.
+    pub(super) fn server_address(&self, id: &str) -> Option<SocketAddr> {
+        self.peers
+            .address(id)
+            .or_else(|| self.raft.address(id)?.parse().ok())
+    }
+
+    /// Whether a call is answered here without more ado: nearly always, on a leader.
+    pub(super) fn is_answered_here(&self, request: &Request) -> bool {
+        self.is_ready_leader() && self.raft.is_alone() || request.class() == Class::Local
+    }
+
+    /// Has a call answered by whoever may, trying again while there is time and nothing can go wrong by it.
+    ///
+    /// # Errors
+    /// `No cluster leader`, or what the one who answered says.
+    pub(super) async fn route(&self, request: Request) -> Result<Reply> {
+        let hold = self.options.rpc_hold_timeout;
+        let deadline = drive::now() + hold + self.blocking_time(&request);
+        loop {
+            let again = match self.attempt(&request).await {
+                Outcome::Final(result) => return result,
+                Outcome::Again(error) => error,
+            };
+            let pause = (hold / PAUSE_FRACTION).mul_f64(fastrand::f64());
+            if drive::now() + pause >= deadline {
+                return Err(again);
+            }
+            drive::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Outcome {
+        let address = match self.place(request) {
+            Place::Here => {
+                return match self.dispatch(request.clone()).await {
+                    Err(e) if e.is(structs::NO_CLUSTER_LEADER) && !self.raft.is_alone() => {
+                        Outcome::Again(e)
+                    }
+                    result => Outcome::Final(result),
+                };
+            }
+            Place::Nobody => return Outcome::Again(Error::new(structs::NO_CLUSTER_LEADER)),
+            Place::Leader(address) => address,
+        };
+        match self.peers.pool.call(address, request).await {
+            Ok(reply) => Outcome::Final(Ok(reply)),
+            Err(error) => {
+                let again = match &error {
+                    // It was not carried out.
+                    CallError::Unreachable(_) => true,
+                    CallError::Broken(_) => request.class() == Class::Read,
+                    CallError::Remote(why) => why.is(structs::NO_CLUSTER_LEADER),
+                };
+                match again {
+                    true => Outcome::Again(error.relayed()),
+                    false => Outcome::Final(Err(error.relayed())),
+                }
+            }
+        }
+    }
+
+    /// How long a call may wait by its own wish.
+    fn blocking_time(&self, request: &Request) -> Duration {
+        match request.routed().options() {
+            Some(options) if options.min_query_index > 0 => self.options.max_query_time,
+            _ => Duration::ZERO,
+        }
+    }
+}

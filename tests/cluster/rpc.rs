@@ -1,0 +1,246 @@
+//! The same calls over port 8300 to the real Consul and to ours: the answers are the same but for indexes
+//! and ids that each makes itself.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use consul_lite::drive::{self, Runtime};
+use consul_lite::net::pool::{CallError, Pool};
+use consul_lite::structs::rpc::{Reply, Request};
+use consul_lite::structs::{
+    DCSpecificRequest, DirEntry, HealthCheck, KVSRequest, KeyRequest, NodeService, QueryOptions,
+    RegisterRequest, ServiceSpecificRequest, Session, SessionRequest, TxnKVOp, TxnOp, TxnRequest,
+};
+
+use crate::common::agent::{Agent, Plan, SERVER};
+use crate::common::harness::{Outcome, Test};
+use crate::common::{Loopback, consul_lite, oracle};
+
+const READY: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(20);
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test::new("rpc::calls_are_answered_as_consul_answers_them", compare),
+        Test::new("rpc::many_calls_share_a_connection", many),
+    ]
+}
+
+/// An agent and the address of its RPC port; the address block stays claimed with it.
+fn start(binary: &Path) -> (Agent, Loopback, SocketAddr) {
+    let net = Loopback::claim();
+    let ip = net.ip(1);
+    let plan = Plan {
+        binary,
+        ip,
+        node: "n1",
+        config: Vec::new(),
+    };
+    let mut agent = Agent::start(&plan);
+    agent.wait_ready(READY);
+    (agent, net, (ip, SERVER).into())
+}
+
+fn pool(runtime: &Runtime) -> Arc<Pool> {
+    let handle = runtime.handle();
+    Arc::new(Pool::new(
+        Arc::new(move |future| handle.spawn(future)),
+        Some(Ipv4Addr::LOCALHOST.into()),
+    ))
+}
+
+/// One call; its answer or error as text without what each server makes itself.
+async fn ask(pool: &Pool, to: SocketAddr, request: &Request) -> String {
+    match drive::timeout(ANSWER, pool.call(to, request)).await {
+        Ok(Ok(reply)) => plain(&format!("{reply:?}")),
+        Ok(Err(CallError::Remote(error))) => format!("error: {error}"),
+        Ok(Err(other)) => panic!("{} to {to}: {other:?}", request.name()),
+        Err(_) => panic!("{} to {to}: no answer within {ANSWER:?}", request.name()),
+    }
+}
+
+/// Blanks indexes, addresses and UUIDs.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut word = String::new();
+    let flush = |word: &mut String, out: &mut String| {
+        let uuid = word.len() == 36 && word.matches('-').count() == 4;
+        let address = word.starts_with("127.");
+        let index = out.ends_with("index: ") || out.ends_with("last_contact: GoDuration(");
+        match (uuid, address, index) {
+            (false, false, false) => out.push_str(word),
+            _ => out.push('*'),
+        }
+        word.clear();
+    };
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() || "-._".contains(c) {
+            word.push(c);
+        } else {
+            flush(&mut word, &mut out);
+            out.push(c);
+        }
+    }
+    flush(&mut word, &mut out);
+    out
+}
+
+fn kv(op: &str, key: &str, value: &str) -> Request {
+    Request::KvsApply(KVSRequest {
+        datacenter: "dc1".to_owned(),
+        op: op.to_owned(),
+        dir_ent: DirEntry {
+            key: key.to_owned(),
+            value: value.as_bytes().to_vec().into(),
+            ..DirEntry::default()
+        },
+        ..KVSRequest::default()
+    })
+}
+
+fn key(key: &str) -> KeyRequest {
+    KeyRequest {
+        datacenter: "dc1".to_owned(),
+        key: key.to_owned(),
+        ..KeyRequest::default()
+    }
+}
+
+fn register(node: &str) -> Request {
+    Request::CatalogRegister(Box::new(RegisterRequest {
+        datacenter: "dc1".to_owned(),
+        node: node.to_owned(),
+        address: "10.1.2.3".to_owned(),
+        service: Some(NodeService {
+            id: "web1".to_owned(),
+            service: "web".to_owned(),
+            port: 80,
+            ..NodeService::default()
+        }),
+        check: Some(HealthCheck {
+            node: node.to_owned(),
+            check_id: "c1".into(),
+            name: "alive".to_owned(),
+            status: "passing".to_owned(),
+            ..HealthCheck::default()
+        }),
+        ..RegisterRequest::default()
+    }))
+}
+
+fn calls() -> Vec<Request> {
+    let dc = || DCSpecificRequest {
+        datacenter: "dc1".to_owned(),
+        ..DCSpecificRequest::default()
+    };
+    let far = DCSpecificRequest {
+        datacenter: "nowhere".to_owned(),
+        ..DCSpecificRequest::default()
+    };
+    let session = SessionRequest {
+        datacenter: "dc1".to_owned(),
+        op: "create".to_owned(),
+        session: Session {
+            node: "ghost".to_owned(),
+            ..Session::default()
+        },
+        ..SessionRequest::default()
+    };
+    let txn = TxnRequest {
+        datacenter: "dc1".to_owned(),
+        ops: vec![TxnOp {
+            kv: Some(TxnKVOp {
+                verb: "cas".to_owned(),
+                dir_ent: DirEntry {
+                    key: "a/b".to_owned(),
+                    modify_index: 1,
+                    ..DirEntry::default()
+                },
+            }),
+            ..TxnOp::default()
+        }]
+        .into(),
+        ..TxnRequest::default()
+    };
+    let web = ServiceSpecificRequest {
+        datacenter: "dc1".to_owned(),
+        service_name: "web".to_owned(),
+        ..ServiceSpecificRequest::default()
+    };
+    vec![
+        Request::StatusPing(()),
+        Request::StatusLeader(dc()),
+        Request::StatusPeers(dc()),
+        kv("set", "a/b", "one"),
+        kv("cas", "a/b", "two"),
+        Request::KvsGet(key("a/b")),
+        Request::KvsGet(key("missing")),
+        Request::KvsList(key("a/")),
+        register("web-node"),
+        Request::HealthServiceNodes(web.clone()),
+        Request::CatalogServiceNodes(web),
+        Request::CatalogListServices(dc()),
+        Request::CatalogListNodes(far),
+        register(""),
+        Request::SessionApply(session),
+        Request::TxnApply(txn),
+    ]
+}
+
+fn compare() -> Outcome {
+    let theirs = match oracle::find() {
+        Ok(path) => path,
+        Err(why) => return Outcome::Skipped(why),
+    };
+    let (_real, _real_net, real) = start(&theirs);
+    let (_ours, _our_net, ours) = start(&consul_lite());
+    let runtime = Runtime::new().expect("threads");
+    let pool = pool(&runtime);
+    runtime.run(async {
+        for request in calls() {
+            let expected = ask(&pool, real, &request).await;
+            let found = ask(&pool, ours, &request).await;
+            assert_eq!(found, expected, "answer to {}", request.name());
+        }
+    });
+    Outcome::Passed
+}
+
+/// A hundred blocked queries and the write that ends them, on one connection, to each kind of server.
+fn many() -> Outcome {
+    let mut servers = vec![start(&consul_lite())];
+    if let Ok(theirs) = oracle::find() {
+        servers.push(start(&theirs));
+    }
+    let runtime = Runtime::new().expect("threads");
+    for (_agent, _net, to) in &servers {
+        let pool = pool(&runtime);
+        let handle = runtime.handle();
+        runtime.run(async {
+            ask(&pool, *to, &kv("set", "wait", "0")).await;
+            let before = pool.call(*to, &Request::KvsGet(key("wait"))).await;
+            let Ok(Reply::KvsGet(before)) = before else {
+                panic!("{before:?}");
+            };
+            let blocked: Vec<_> = (0..100)
+                .map(|_| {
+                    let (pool, to) = (pool.clone(), *to);
+                    let mut wait = key("wait");
+                    wait.options = QueryOptions {
+                        min_query_index: before.meta.index,
+                        ..QueryOptions::default()
+                    };
+                    handle.spawn(async move { ask(&pool, to, &Request::KvsGet(wait)).await })
+                })
+                .collect();
+            // Values that are written while the queries arrive wake those that are there already.
+            ask(&pool, *to, &kv("set", "wait", "1")).await;
+            for query in blocked {
+                assert!(query.await.contains("key: \"wait\""));
+            }
+        });
+    }
+    Outcome::Passed
+}
