@@ -79,7 +79,7 @@ mod tests {
         let set = TaskSet::new(runtime.handle());
         let (go, wait) = smol::channel::bounded::<()>(1);
         let (alive, dropped) = smol::channel::bounded::<()>(1);
-        set.spawn(async move { drop(wait.recv().await) });
+        set.spawn(async move { wait.recv().await.unwrap_or(()) });
         set.spawn(async move {
             std::future::pending::<()>().await;
             drop(alive);

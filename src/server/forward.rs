@@ -66,12 +66,9 @@ enum Place {
     Nobody,
 }
 
-/// What came of one try.
-enum Outcome {
-    Final(Result<Reply>),
-    /// Worth another try, with what to say if there is no time for one.
-    Again(Error),
-}
+/// What came of one try: the result, or, if it is worth another try, what to say when there is no time for
+/// one.
+type Outcome = std::result::Result<Result<Reply>, Error>;
 
 impl Server {
     fn place(&self, request: &Request) -> Place {
@@ -116,8 +113,8 @@ impl Server {
         let deadline = drive::now() + hold + self.blocking_time(&request);
         loop {
             let again = match self.attempt(&request).await {
-                Outcome::Final(result) => return result,
-                Outcome::Again(error) => error,
+                Ok(result) => return result,
+                Err(error) => error,
             };
             let pause = (hold / PAUSE_FRACTION).mul_f64(fastrand::f64());
             if drive::now() + pause >= deadline {
@@ -131,17 +128,15 @@ impl Server {
         let address = match self.place(request) {
             Place::Here => {
                 return match self.dispatch(request.clone()).await {
-                    Err(e) if e.is(structs::NO_CLUSTER_LEADER) && !self.raft.is_alone() => {
-                        Outcome::Again(e)
-                    }
-                    result => Outcome::Final(result),
+                    Err(e) if e.is(structs::NO_CLUSTER_LEADER) && !self.raft.is_alone() => Err(e),
+                    result => Ok(result),
                 };
             }
-            Place::Nobody => return Outcome::Again(Error::new(structs::NO_CLUSTER_LEADER)),
+            Place::Nobody => return Err(Error::new(structs::NO_CLUSTER_LEADER)),
             Place::Leader(address) => address,
         };
         match self.peers.pool.call(address, request).await {
-            Ok(reply) => Outcome::Final(Ok(reply)),
+            Ok(reply) => Ok(Ok(reply)),
             Err(error) => {
                 let again = match &error {
                     // It was not carried out.
@@ -150,8 +145,8 @@ impl Server {
                     CallError::Remote(why) => why.is(structs::NO_CLUSTER_LEADER),
                 };
                 match again {
-                    true => Outcome::Again(error.relayed()),
-                    false => Outcome::Final(Err(error.relayed())),
+                    true => Err(error.relayed()),
+                    false => Ok(Err(error.relayed())),
                 }
             }
         }

@@ -123,8 +123,8 @@ rpc_methods!(codecs);
 #[cold]
 fn unknown(name: &str) -> CallError {
     let service = name.split_once('.').map_or(name, |(service, _)| service);
-    let known = |method: &&str| method.split_once('.').is_some_and(|(s, _)| s == service);
-    if METHODS.iter().any(|m| known(m)) {
+    let mut services = METHODS.iter().filter_map(|m| m.split_once('.'));
+    if services.any(|(known, _)| known == service) {
         CallError::UnknownMethod(name.to_owned())
     } else {
         CallError::UnknownService(name.to_owned())
