@@ -10,6 +10,7 @@ pub mod config;
 pub mod dns;
 pub mod drive;
 pub mod filter;
+pub mod gossip;
 pub mod http;
 pub mod net;
 pub mod raft;

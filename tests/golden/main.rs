@@ -2,10 +2,12 @@
 //!
 //! `vectors/rpc/METHOD.{req,resp}.bin` hold header and body, `vectors/raft/fsm-KIND.bin` a log entry's
 //! data (one type byte, then the command); the JSON file beside each is what an independent decoder
-//! says about it. Go writes the keys of its maps in random order, so those are put in order first.
+//! says about it. `vectors/gossip` holds datagrams and streams of gossip. Go writes the keys of its maps
+//! in random order, so those are put in order first.
 
 mod bodies;
 mod expected;
+mod gossip;
 mod mutations;
 mod through_structs;
 mod through_values;

@@ -19,7 +19,7 @@ const MSGPACK_ROUNDS: usize = 30_000;
 const JSON_ROUNDS: usize = 30_000;
 
 /// Changes, drops, doubles or inserts a few bytes.
-fn wound(rng: &mut Rng, bytes: &mut Vec<u8>, favourites: &[u8]) {
+pub fn wound(rng: &mut Rng, bytes: &mut Vec<u8>, favourites: &[u8]) {
     for _ in 0..rng.usize(1..4) {
         let at = rng.usize(..bytes.len().max(1));
         let byte = match rng.u8(..3) {

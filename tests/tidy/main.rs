@@ -18,6 +18,7 @@ const RANKS: &[(&str, u32)] = &[
     ("config", 2),
     ("filter", 2),
     ("raft", 2),
+    ("gossip", 2),
     ("store", 3),
     ("net", 3),
     ("drive", 4),
@@ -32,21 +33,24 @@ const RANKS: &[(&str, u32)] = &[
 const FORBIDDEN: &[(&str, &str)] = &[
     ("http", "store"),
     ("http", "raft"),
+    ("http", "gossip"),
     ("dns", "store"),
     ("dns", "raft"),
+    ("dns", "gossip"),
     ("agent", "store"),
 ];
 
 /// What a room must not contain, as text of its code.
 const IMPURE: &[(&[&str], &[&str])] = &[
     (
-        &["structs", "wire", "filter", "raft"],
+        &["structs", "wire", "filter", "raft", "gossip"],
         &[
             "smol::",
             "rusqlite",
             "Instant::now",
             "SystemTime::now",
             "std::net::Tcp",
+            "std::net::Udp",
             "std::fs::read",
         ],
     ),
