@@ -11,7 +11,8 @@ use super::message::{Code, Data, Record, Reply, SoaData};
 use super::name::Name;
 use super::request::Request;
 use super::settings::Settings;
-use crate::structs::{CheckServiceNode, HealthCheck, Node, NodeService};
+use crate::structs::go::Map;
+use crate::structs::{CheckServiceNode, HealthCheck, Node, NodeService, ServiceAddress};
 
 /// Which address families an answer may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,33 @@ fn families(rtype: Rtype) -> Families {
     Families {
         v4: rtype != Rtype::AAAA,
         v6: rtype != Rtype::A,
+    }
+}
+
+/// What answers say of one instance of a service.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its node, without what answers do not tell.
+    pub node: Node,
+    address: String,
+    tagged_addresses: Map<ServiceAddress>,
+    port: i64,
+    /// For SRV records.
+    weight: u16,
+}
+
+impl Instance {
+    /// From what the catalog says.
+    pub fn new(found: CheckServiceNode) -> Option<Self> {
+        let (mut node, service) = (found.node?, found.service?);
+        node.id = String::new();
+        Some(Self {
+            node,
+            weight: weight(found.checks.as_deref().unwrap_or_default(), &service),
+            address: service.address,
+            tagged_addresses: service.tagged_addresses.filter(|t| !t.is_empty()),
+            port: service.port,
+        })
     }
 }
 
@@ -99,19 +127,14 @@ pub fn node_address<'a>(
 }
 
 /// The address that a service instance has of its own, empty for none.
-fn service_address<'a>(
-    settings: &Settings,
-    datacenter: &str,
-    service: &'a NodeService,
-    rtype: Rtype,
-) -> &'a str {
+fn service_address<'a>(settings: &Settings, service: &'a Instance, rtype: Rtype) -> &'a str {
     let tagged = |tag: &str| {
         let text = &service.tagged_addresses.as_ref()?.get(tag)?.address;
         (!text.is_empty()).then_some(text.as_str())
     };
     let mut default = service.address.as_str();
     let (mut v4, mut v6) = (tagged("lan_ipv4"), tagged("lan_ipv6"));
-    if wan(settings, datacenter) {
+    if wan(settings, &service.node.datacenter) {
         default = tagged("wan").unwrap_or(default);
         v4 = tagged("wan_ipv4").or(v4);
         v6 = tagged("wan_ipv6").or(v6);
@@ -119,10 +142,11 @@ fn service_address<'a>(
     pick(families(rtype), default, v4, v6)
 }
 
-fn service_port(settings: &Settings, datacenter: &str, service: &NodeService) -> i64 {
+fn service_port(settings: &Settings, service: &Instance) -> i64 {
     let tagged = service.tagged_addresses.as_ref();
+    let is_wan = wan(settings, &service.node.datacenter);
     match tagged.and_then(|t| t.get("wan")) {
-        Some(wan_address) if wan(settings, datacenter) && wan_address.port != 0 => wan_address.port,
+        Some(wan_address) if is_wan && wan_address.port != 0 => wan_address.port,
         _ => service.port,
     }
 }
@@ -134,7 +158,7 @@ pub fn healthy(instance: &CheckServiceNode, only_passing: bool) -> bool {
 }
 
 /// The SRV weight of an instance by the worst of its checks.
-fn weight(instance: &CheckServiceNode, service: &NodeService) -> u16 {
+fn weight(checks: &[HealthCheck], service: &NodeService) -> u16 {
     let (passing, warning) = match &service.weights {
         Some(w) => (w.passing, w.warning),
         None => (1, 1),
@@ -145,7 +169,7 @@ fn weight(instance: &CheckServiceNode, service: &NodeService) -> u16 {
         "critical" | "maintenance" => 2,
         _ => 3,
     };
-    let worst = instance.checks.iter().flatten().map(of);
+    let worst = checks.iter().map(of);
     match worst.clone().find(|w| *w == 3).or(worst.max()) {
         None | Some(0) => clamp(passing),
         Some(1) => clamp(warning),
@@ -165,11 +189,10 @@ struct Reach {
     is_node: bool,
 }
 
-fn reach(settings: &Settings, request: &Request, instance: &CheckServiceNode) -> Option<Reach> {
-    let (node, service) = (instance.node.as_ref()?, instance.service.as_ref()?);
-    let datacenter = &node.datacenter;
-    let own = service_address(settings, datacenter, service, request.rtype);
-    let at_node = node_address(settings, datacenter, node, request.rtype);
+fn reach(settings: &Settings, request: &Request, instance: &Instance) -> Option<Reach> {
+    let node = &instance.node;
+    let own = service_address(settings, instance, request.rtype);
+    let at_node = node_address(settings, &node.datacenter, node, request.rtype);
     if let Some(target) = Target::parse(own) {
         // A service whose address is the very name asked for would lead nowhere.
         let itself = matches!(&target, Target::Host(name) if name.wire() == request.name.wire());
@@ -190,7 +213,7 @@ fn reach(settings: &Settings, request: &Request, instance: &CheckServiceNode) ->
 pub fn service_targets(
     settings: &Settings,
     request: &Request,
-    instances: &[&CheckServiceNode],
+    instances: &[&Instance],
 ) -> Vec<Target> {
     let mut addresses = Vec::with_capacity(instances.len());
     let mut seen = HashSet::new();
@@ -238,16 +261,14 @@ pub struct SrvAnswer {
 pub fn srv_answers(
     settings: &Settings,
     request: &Request,
-    instances: &[&CheckServiceNode],
+    instances: &[&Instance],
     ttl: u32,
 ) -> Vec<SrvAnswer> {
     let mut out = Vec::with_capacity(instances.len());
     let mut seen = HashSet::new();
     for instance in instances {
-        let (Some(node), Some(service)) = (&instance.node, &instance.service) else {
-            continue;
-        };
-        if !seen.insert((&node.node, &service.address, service.port)) {
+        let node = &instance.node;
+        if !seen.insert((&node.node, &instance.address, instance.port)) {
             continue;
         }
         let Some(reach) = reach(settings, request, instance) else {
@@ -264,8 +285,8 @@ pub fn srv_answers(
             continue;
         };
         let srv = Data::Srv {
-            weight: weight(instance, service),
-            port: service_port(settings, &node.datacenter, service) as u16,
+            weight: instance.weight,
+            port: service_port(settings, instance) as u16,
             target: name.clone(),
         };
         out.push(SrvAnswer {

@@ -11,7 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use domain::base::iana::Rtype;
 
 use super::answer;
-use super::answer::Target;
+use super::answer::{Instance, Target};
+use super::cache::{NodeKey, ServiceKey};
+use super::lookup::InForce;
 use super::message::{Code, Data, Record, Reply, write};
 use super::name::{Labels, Name};
 use super::plan::{Plan, plan, reverse};
@@ -20,19 +22,14 @@ use super::settings::Settings;
 use super::{recursor, trim};
 use crate::drive;
 use crate::structs::go::GoDuration;
-use crate::structs::rpc::{BoxFuture, Delegate, Method, call, method};
-use crate::structs::{
-    CheckServiceNode, DCSpecificRequest, Error, NO_PATH_TO_DATACENTER, Node, NodeSpecificRequest,
-    QueryMeta, QueryOptions, Result, ServiceSpecificRequest,
-};
+use crate::structs::rpc::{BoxFuture, Delegate};
+use crate::structs::{Error, NO_PATH_TO_DATACENTER, Node};
 use crate::telemetry::{self, Sample};
 
 /// How many names within our own zones an answer follows, one after the other.
 const MAX_RECURSION: u8 = 3;
 /// Records that are taken from one resolved CNAME for a client without EDNS.
 const MAX_CHAIN_PLAIN: usize = 5;
-/// Answers older than this are counted as stale.
-const STALE_COUNTED: GoDuration = GoDuration::from_secs(5);
 /// NS records in an answer.
 const MAX_NAME_SERVERS: usize = 3;
 
@@ -51,8 +48,8 @@ impl Client {
 
 /// The DNS interface of one agent.
 pub struct Dns {
-    delegate: Arc<dyn Delegate>,
-    settings: RwLock<Arc<Settings>>,
+    pub(super) delegate: Arc<dyn Delegate>,
+    settings: RwLock<Arc<InForce>>,
     domain_query: Option<&'static Sample>,
     ptr_query: Option<&'static Sample>,
 }
@@ -72,12 +69,12 @@ impl Dns {
             delegate,
             domain_query: telemetry::sample("dns.domain_query", &labels),
             ptr_query: telemetry::sample("dns.ptr_query", &labels),
-            settings: RwLock::new(Arc::new(settings)),
+            settings: RwLock::new(InForce::new(settings)),
         })
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> Arc<Settings> {
+    pub fn settings(&self) -> Arc<InForce> {
         match self.settings.read() {
             Ok(settings) => settings.clone(),
             // Only ever replaced as a whole: a panic elsewhere cannot have left half of it.
@@ -93,7 +90,7 @@ impl Dns {
             (true, false) => log::debug!(target: "agent.dns", "recursor disabled"),
             _ => {}
         }
-        let settings = Arc::new(settings);
+        let settings = InForce::new(settings);
         match self.settings.write() {
             Ok(mut place) => *place = settings,
             Err(poisoned) => *poisoned.into_inner() = settings,
@@ -103,7 +100,7 @@ impl Dns {
     /// Answers a request; `packet` is the message it was read from.
     pub async fn answer(
         &self,
-        settings: &Settings,
+        settings: &InForce,
         request: &Request,
         packet: &[u8],
         client: Client,
@@ -147,11 +144,11 @@ impl Dns {
     }
 
     /// Whether answering may need the message as it came.
-    pub fn needs_packet(settings: &Settings, request: &Request) -> bool {
+    pub fn needs_packet(settings: &InForce, request: &Request) -> bool {
         !matches!(zone(settings, &request.name), Zone::Consul)
     }
 
-    async fn consul(&self, settings: &Settings, request: &Request, client: Client) -> Reply {
+    async fn consul(&self, settings: &InForce, request: &Request, client: Client) -> Reply {
         let mut reply = Reply {
             authoritative: true,
             recursion_available: !settings.recursors.is_empty(),
@@ -178,7 +175,7 @@ impl Dns {
     /// Looks up a name of our zone and fills the reply.
     async fn dispatch(
         &self,
-        settings: &Settings,
+        settings: &InForce,
         request: &Request,
         udp: bool,
         reply: &mut Reply,
@@ -204,7 +201,7 @@ impl Dns {
             }),
             Plan::Node { name, datacenter } => {
                 let datacenter = datacenter.unwrap_or_else(|| settings.datacenter.clone());
-                self.node(settings, request, (name, datacenter), reply, depth)
+                self.node(settings, request, (datacenter, name), reply, depth)
                     .await;
             }
             Plan::Service {
@@ -214,14 +211,12 @@ impl Dns {
                 connect,
                 ingress,
             } => {
-                let lookup = ServiceSpecificRequest {
+                let lookup = ServiceKey {
                     datacenter: datacenter.unwrap_or_else(|| settings.datacenter.clone()),
-                    service_name: name,
-                    tag_filter: !tag.is_empty(),
-                    service_tags: (!tag.is_empty()).then(|| vec![tag]),
+                    name,
+                    tag,
                     connect,
                     ingress,
-                    ..ServiceSpecificRequest::default()
                 };
                 self.service(settings, request, lookup, reply, depth).await;
                 self.finish_service(settings, request, udp, reply);
@@ -230,7 +225,7 @@ impl Dns {
     }
 
     /// Cuts the answer to its transport and says when nothing of the type asked for is there.
-    fn finish_service(&self, settings: &Settings, request: &Request, udp: bool, reply: &mut Reply) {
+    fn finish_service(&self, settings: &InForce, request: &Request, udp: bool, reply: &mut Reply) {
         if reply.code != Code::NoError {
             return;
         }
@@ -247,9 +242,9 @@ impl Dns {
 
     async fn node(
         &self,
-        settings: &Settings,
+        settings: &InForce,
         request: &Request,
-        (name, datacenter): (String, String),
+        lookup: NodeKey,
         reply: &mut Reply,
         depth: u8,
     ) {
@@ -258,16 +253,8 @@ impl Dns {
         if ![Rtype::A, Rtype::AAAA, Rtype::ANY, Rtype::TXT].contains(&wanted) {
             return;
         }
-        let args = |options| NodeSpecificRequest {
-            datacenter: datacenter.clone(),
-            node: name.clone(),
-            options,
-        };
-        let found = self
-            .read::<method::CatalogNodeServices>(settings, args, |r| &r.meta)
-            .await;
-        let node = match found {
-            Ok(found) => found.node_services.and_then(|s| s.node),
+        let node = match self.find_node(settings, lookup).await {
+            Ok(node) => node,
             Err(error) => return failed(settings, &error, reply),
         };
         let Some(node) = node else {
@@ -276,7 +263,7 @@ impl Dns {
         let ttl = settings.node_ttl;
         let text_asked = matches!(wanted, Rtype::TXT | Rtype::ANY);
         if wanted != Rtype::TXT {
-            let address = answer::node_address(settings, &datacenter, &node, wanted);
+            let address = answer::node_address(settings, &node.datacenter, &node, wanted);
             match Target::parse(address) {
                 Some(Target::Address(ip)) if request.accepts(ip.to_canonical()) => {
                     let data = answer::address_data(ip);
@@ -302,13 +289,13 @@ impl Dns {
 
     async fn service(
         &self,
-        settings: &Settings,
+        settings: &InForce,
         request: &Request,
-        lookup: ServiceSpecificRequest,
+        lookup: ServiceKey,
         reply: &mut Reply,
         depth: u8,
     ) {
-        let ttl = settings.service_ttl.of(&lookup.service_name);
+        let ttl = settings.service_ttl.of(&lookup.name);
         let instances = match self.healthy(settings, lookup).await {
             Ok(instances) => instances,
             Err(error) => return failed(settings, &error, reply),
@@ -316,7 +303,7 @@ impl Dns {
         if instances.is_empty() {
             return answer::negative(settings, serial(), Code::NxDomain, reply);
         }
-        let mut shuffled: Vec<&CheckServiceNode> = instances.iter().collect();
+        let mut shuffled: Vec<&Instance> = instances.iter().collect();
         fastrand::shuffle(&mut shuffled);
         if request.rtype == Rtype::SRV {
             for srv in answer::srv_answers(settings, request, &shuffled, ttl) {
@@ -351,28 +338,10 @@ impl Dns {
         }
     }
 
-    /// The instances of a service that answers may name.
-    async fn healthy(
-        &self,
-        settings: &Settings,
-        lookup: ServiceSpecificRequest,
-    ) -> Result<Vec<CheckServiceNode>> {
-        let args = |options| ServiceSpecificRequest {
-            options,
-            ..lookup.clone()
-        };
-        let found = self
-            .read::<method::HealthServiceNodes>(settings, args, |r| &r.meta)
-            .await?;
-        let mut instances = found.nodes.unwrap_or_default();
-        instances.retain(|instance| answer::healthy(instance, settings.only_passing));
-        Ok(instances)
-    }
-
     /// What a service's host name leads to, under the service's TTL.
     async fn chain(
         &self,
-        settings: &Settings,
+        settings: &InForce,
         request: &Request,
         host: &Name,
         ttl: u32,
@@ -392,7 +361,7 @@ impl Dns {
     /// Resolves a name that an answer points to: here when it is ours, else by the recursors.
     fn resolve<'a>(
         &'a self,
-        settings: &'a Settings,
+        settings: &'a InForce,
         request: &'a Request,
         host: &'a Name,
         depth: u8,
@@ -423,11 +392,13 @@ impl Dns {
     }
 
     /// NS records of the domain and the addresses of the servers they name.
-    async fn name_servers(&self, settings: &Settings) -> (Vec<Record>, Vec<Record>) {
-        let lookup = ServiceSpecificRequest {
+    async fn name_servers(&self, settings: &InForce) -> (Vec<Record>, Vec<Record>) {
+        let lookup = ServiceKey {
             datacenter: settings.datacenter.clone(),
-            service_name: "consul".into(),
-            ..ServiceSpecificRequest::default()
+            name: "consul".into(),
+            tag: String::new(),
+            connect: false,
+            ingress: false,
         };
         let (mut servers, mut glue) = (Vec::new(), Vec::new());
         let instances = match self.healthy(settings, lookup).await {
@@ -437,7 +408,7 @@ impl Dns {
                 return (servers, glue);
             }
         };
-        let mut shuffled: Vec<&Node> = instances.iter().filter_map(|i| i.node.as_ref()).collect();
+        let mut shuffled: Vec<&Node> = instances.iter().map(|i| &i.node).collect();
         fastrand::shuffle(&mut shuffled);
         for node in shuffled {
             if !answer::plain_label(&node.node) {
@@ -466,7 +437,7 @@ impl Dns {
     }
 
     /// The name of an address; `None` when nobody here has it.
-    async fn reverse(&self, settings: &Settings, request: &Request) -> Option<Reply> {
+    async fn reverse(&self, settings: &InForce, request: &Request) -> Option<Reply> {
         let arpa = Name::parse("arpa")?;
         let ip = reverse(request.name.left_of(&arpa)?)?;
         let name = match self.node_at(settings, ip).await {
@@ -485,69 +456,9 @@ impl Dns {
         Some(reply)
     }
 
-    async fn node_at(&self, settings: &Settings, ip: IpAddr) -> Option<Name> {
-        let args = |options| DCSpecificRequest {
-            datacenter: settings.datacenter.clone(),
-            options,
-            ..DCSpecificRequest::default()
-        };
-        let found = self
-            .read::<method::CatalogListNodes>(settings, args, |r| &r.meta)
-            .await
-            .ok()?;
-        let mut nodes = found.nodes.iter().flatten();
-        let node = nodes.find(|n| n.address.parse() == Ok(ip))?;
-        answer::node_name(settings, node)
-    }
-
-    async fn service_at(&self, settings: &Settings, ip: IpAddr) -> Option<Name> {
-        let args = |options| ServiceSpecificRequest {
-            datacenter: settings.datacenter.clone(),
-            service_address: ip.to_string(),
-            options,
-            ..ServiceSpecificRequest::default()
-        };
-        let found = self
-            .read::<method::CatalogServiceNodes>(settings, args, |r| &r.meta)
-            .await
-            .ok()?;
-        let list = found.service_nodes.unwrap_or_default();
-        let wanted = ip.to_string();
-        let row = list.iter().find(|row| row.service_address == wanted)?;
-        let name = format!("{}.service.{}", row.service_name, row.datacenter);
-        Name::parse(&name)?.under(&settings.domain)
-    }
-
-    /// A read under the settings' consistency, repeated with the leader when its data is too old.
-    async fn read<M: Method>(
-        &self,
-        settings: &Settings,
-        args: impl Fn(QueryOptions) -> M::Args,
-        meta: impl Fn(&M::Reply) -> &QueryMeta,
-    ) -> Result<M::Reply> {
-        let mut options = QueryOptions {
-            token: settings.token.clone(),
-            allow_stale: settings.allow_stale,
-            use_cache: settings.use_cache,
-            max_age: GoDuration::from(settings.cache_max_age),
-            ..QueryOptions::default()
-        };
-        let reply = call::<M>(&*self.delegate, args(options.clone())).await?;
-        if options.allow_stale && meta(&reply).last_contact > STALE_COUNTED {
-            telemetry::metrics::DNS_STALE_QUERIES.incr();
-        }
-        if !options.allow_stale || meta(&reply).last_contact <= GoDuration::from(settings.max_stale)
-        {
-            return Ok(reply);
-        }
-        log::warn!(target: "agent.dns", "Query results too stale, re-requesting");
-        options.allow_stale = false;
-        call::<M>(&*self.delegate, args(options)).await
-    }
-
     async fn recurse(
         &self,
-        settings: &Settings,
+        settings: &InForce,
         request: &Request,
         packet: &[u8],
         client: Client,
@@ -571,7 +482,7 @@ impl Dns {
     }
 }
 
-fn zone(settings: &Settings, name: &Name) -> Zone {
+fn zone(settings: &InForce, name: &Name) -> Zone {
     if answer::zone_part(settings, name).is_some() {
         return Zone::Consul;
     }
@@ -582,7 +493,7 @@ fn zone(settings: &Settings, name: &Name) -> Zone {
 }
 
 /// A lookup failed: an unknown datacenter does not exist, everything else is our failure.
-fn failed(settings: &Settings, error: &Error, reply: &mut Reply) {
+fn failed(settings: &InForce, error: &Error, reply: &mut Reply) {
     log::error!(target: "agent.dns", "rpc error: error={:?}", error.text());
     if error.is(NO_PATH_TO_DATACENTER) {
         answer::negative(settings, serial(), Code::NxDomain, reply);
@@ -597,14 +508,14 @@ fn serial() -> u32 {
     since.map_or(0, |since| since.as_secs() as u32)
 }
 
-fn left_text(settings: &Settings, request: &Request) -> String {
+fn left_text(settings: &InForce, request: &Request) -> String {
     let left = answer::zone_part(settings, &request.name);
     let name = left.and_then(|left: Labels<'_>| Name::from_labels(left));
     name.map(|name| name.to_lowercase().to_string())
         .unwrap_or_default()
 }
 
-fn log_served(settings: &Settings, request: &Request, latency: Duration, client: Client) {
+fn log_served(settings: &InForce, request: &Request, latency: Duration, client: Client) {
     let latency = GoDuration::from(latency);
     let (address, network) = (client.address, client.network());
     if matches!(zone(settings, &request.name), Zone::Consul) {

@@ -84,6 +84,11 @@ impl Delegate for Server {
         Box::pin(self.route(request))
     }
 
+    fn catalog_version(&self) -> Option<u64> {
+        // Others than the leader may lag behind, and cannot tell.
+        self.is_ready_leader().then(|| self.state.catalog_version())
+    }
+
     fn snapshot_save(
         &self,
         request: SnapshotRequest,

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -270,18 +271,30 @@ impl Index {
 }
 
 /// All waiting queries. One mutex: it is held for lookups only, wakers are called outside.
-pub(super) struct Watches(Mutex<Index>);
+pub(super) struct Watches {
+    index: Mutex<Index>,
+    /// Counts the batches that changed nodes, services or checks.
+    catalog: AtomicU64,
+}
 
 impl Watches {
     pub fn new() -> Watches {
-        Watches(Mutex::new(Index {
-            recent: vec![0; RECENT],
-            ..Index::default()
-        }))
+        Watches {
+            index: Mutex::new(Index {
+                recent: vec![0; RECENT],
+                ..Index::default()
+            }),
+            catalog: AtomicU64::new(1),
+        }
+    }
+
+    /// Counts up with every change of nodes, services or checks, before the change is acknowledged.
+    pub fn catalog_version(&self) -> u64 {
+        self.catalog.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn register(self: &Arc<Self>, set: WatchSet) -> Changed {
@@ -320,6 +333,10 @@ impl Watches {
 
     /// Publishes what a committed batch changed.
     pub fn publish(&self, changes: &Changes) {
+        let catalog = [Table::Nodes, Table::Services, Table::Checks].map(table);
+        if changes.everything.is_some() || changes.topics.iter().any(|(_, t)| catalog.contains(t)) {
+            self.catalog.fetch_add(1, Ordering::Release);
+        }
         let mut wake = Vec::new();
         let mut index = self.lock();
         if let Some(at) = changes.everything {
@@ -342,6 +359,7 @@ impl Watches {
 
     /// Wakes every query: the state was replaced as a whole.
     pub fn abandon(&self, index_now: u64) {
+        self.catalog.fetch_add(1, Ordering::Release);
         let mut wake = Vec::new();
         let mut index = self.lock();
         index.broad = index.broad.max(index_now);

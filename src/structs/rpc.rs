@@ -201,6 +201,12 @@ pub trait Delegate: Send + Sync {
     /// Consul's text; see the constants beside [`Error`].
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>>;
 
+    /// A number that moves before a change of nodes, services or checks is acknowledged, so that what was
+    /// read after asking for it holds while it stays. `None` where that is not known without a call.
+    fn catalog_version(&self) -> Option<u64> {
+        None
+    }
+
     /// Saves a snapshot: the archive as an open file positioned at its start.
     ///
     /// # Errors

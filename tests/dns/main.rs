@@ -15,6 +15,7 @@ mod stub;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use consul_lite::dns::{Dns, Name, Server, ServiceTtl, Settings};
@@ -142,8 +143,11 @@ fn answers_are_consuls() {
     }
     let mut wrong = Vec::new();
     let mut asked = 0;
-    for (profile, _) in PROFILES {
+    // Looked up each time, and kept from one question to the next.
+    let versions = [0, 1];
+    for ((profile, _), version) in PROFILES.iter().flat_map(|p| versions.map(|v| (*p, v))) {
         let stub = Arc::new(Stub::with_catalog());
+        stub.version.store(version, Ordering::Relaxed);
         let serving = Serving::start(stub, settings(profile));
         for (question, wanted) in record::recorded(profile) {
             let got = serving.ask(&question);
@@ -157,7 +161,7 @@ fn answers_are_consuls() {
             }
         }
     }
-    assert!(asked > 500, "only {asked} recordings");
+    assert!(asked > 1000, "only {asked} recordings");
     assert!(
         wrong.is_empty(),
         "{} of {asked} differ\n{}",
@@ -168,7 +172,6 @@ fn answers_are_consuls() {
 
 #[test]
 fn staleness_asks_the_leader_again() {
-    use std::sync::atomic::Ordering;
     let stub = Arc::new(Stub::with_catalog());
     let mut with = settings("base");
     with.max_stale = Duration::from_secs(1);
@@ -180,6 +183,35 @@ fn staleness_asks_the_leader_again() {
     let answer = serving.ask("web.service.consul A");
     assert!(answer.iter().any(|l| l.starts_with("answer")));
     assert_eq!(calls(), 2);
+}
+
+#[test]
+fn what_was_found_holds_until_the_catalog_changes() {
+    let stub = Arc::new(Stub::with_catalog());
+    stub.version.store(1, Ordering::Relaxed);
+    let serving = Serving::start(stub.clone(), settings("base"));
+    let questions = [
+        "web.service.consul A",
+        "WEB.service.dc1.consul SRV",
+        "nosuch.service.consul A",
+        "alpha.node.consul A",
+        "nosuch.node.consul A",
+        "1.0.1.10.in-addr.arpa PTR",
+        "9.9.9.9.in-addr.arpa PTR",
+    ];
+    let ask_all = || -> u64 {
+        for question in questions {
+            assert!(!serving.ask(question).is_empty());
+        }
+        stub.calls.swap(0, Ordering::Relaxed)
+    };
+    // The two of one service share a lookup, as do the two of addresses the list of nodes.
+    assert_eq!(ask_all(), 6);
+    assert_eq!(ask_all(), 0);
+    stub.version.store(2, Ordering::Relaxed);
+    assert_eq!(ask_all(), 6);
+    serving.dns.reload(settings("passing"));
+    assert_eq!(ask_all(), 6);
 }
 
 #[test]

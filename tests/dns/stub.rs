@@ -23,6 +23,8 @@ pub struct Stub {
     pub calls: AtomicU64,
     /// Milliseconds since the last contact with a leader that stale answers state.
     pub last_contact: AtomicU64,
+    /// The version of the catalog, 0 when it is not known.
+    pub version: AtomicU64,
     /// The error that every call gets.
     pub failing: Option<&'static str>,
 }
@@ -171,6 +173,9 @@ impl Stub {
 impl Delegate for Stub {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
         Box::pin(async move { self.reply(request) })
+    }
+    fn catalog_version(&self) -> Option<u64> {
+        Some(self.version.load(Ordering::Relaxed)).filter(|version| *version > 0)
     }
     fn snapshot_save(&self, _: SnapshotRequest) -> BoxFuture<'_, Result<(SnapshotResponse, File)>> {
         Box::pin(async { Err("not in the stub".into()) })

@@ -124,6 +124,12 @@ impl State {
         self.0.applied.load(Ordering::Acquire)
     }
 
+    /// A number that has moved when a change of nodes, services or checks is acknowledged: what was read
+    /// after asking for it holds as long as it stays.
+    pub fn catalog_version(&self) -> u64 {
+        self.0.watches.catalog_version()
+    }
+
     /// How long a key must still wait before it may be locked; zero when it may be locked now. On the
     /// clock that [`Fsm::apply`](super::Fsm::apply) is given.
     pub fn lock_delay(&self, now: Duration, key: &str) -> Duration {
