@@ -4,7 +4,10 @@
 //! messages nothing is kept but bytes of the next one.
 //! Source: `docs/reference/rpc.md` section 4, `docs/reference/raft.md` section 1.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 
 use smol::io::{AsyncRead, AsyncReadExt};
 
@@ -36,7 +39,7 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         }
     }
 
-    /// Reads the next `values` msgpack values; their bytes, or `None` when the stream ends before the first.
+    /// Reads the next `values` msgpack values (waiting for them may be given up and begun anew later); their bytes, or `None` when the stream ends before the first.
     ///
     /// # Errors
     /// Those of the stream; [`io::ErrorKind::UnexpectedEof`] when it ends inside;
@@ -120,13 +123,21 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         self.buffer.is_empty().then_some(self.from)
     }
 
-    /// Waits for more bytes; how many came.
+    /// Waits for more bytes; how many came. Between two polls the buffer holds what came and nothing else, so
+    /// that a caller may stop waiting and come back later.
     async fn fill(&mut self) -> io::Result<usize> {
-        let had = self.buffer.len();
-        self.buffer.resize(had + CHUNK.max(had), 0);
-        let read = self.from.read(&mut self.buffer[had..]).await;
-        self.buffer.truncate(had + *read.as_ref().unwrap_or(&0));
-        read
+        poll_fn(|cx| {
+            let had = self.buffer.len();
+            self.buffer.resize(had + CHUNK.max(had), 0);
+            let read = Pin::new(&mut self.from).poll_read(cx, &mut self.buffer[had..]);
+            let came = match &read {
+                Poll::Ready(Ok(n)) => *n,
+                Poll::Ready(Err(_)) | Poll::Pending => 0,
+            };
+            self.buffer.truncate(had + came);
+            read
+        })
+        .await
     }
 
     fn release(&mut self) {

@@ -2,7 +2,7 @@
 //!
 //! The core has to read these itself, since a configuration takes effect when appended. Old-spec msgpack
 //! (no str8, no bin), maps with sorted keys; on reading, keys in any order and unknown keys are taken.
-//! Everything else on the wire is `wire`'s affair.
+//! Everything else on the wire is `rpc`'s affair.
 //! Source: hashicorp/raft's configuration entry, protocol version 3.
 
 use super::membership::{Configuration, MAX_SERVERS, Server, Suffrage};

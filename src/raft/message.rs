@@ -165,6 +165,60 @@ pub struct TimeoutNowResponse {
 }
 
 impl Message {
+    /// The number on the wire of this RPC; a response has that of its request.
+    pub fn rpc(&self) -> u8 {
+        match self {
+            Message::AppendEntries(_) | Message::AppendEntriesResponse(_) => 0,
+            Message::RequestVote(_) | Message::RequestVoteResponse(_) => 1,
+            Message::InstallSnapshot(_) | Message::InstallSnapshotResponse(_) => 2,
+            Message::TimeoutNow(_) | Message::TimeoutNowResponse(_) => 3,
+            Message::RequestPreVote(_) | Message::RequestPreVoteResponse(_) => 4,
+        }
+    }
+
+    /// Whether it is a request, which wants a response.
+    pub fn is_request(&self) -> bool {
+        matches!(
+            self,
+            Message::AppendEntries(_)
+                | Message::RequestVote(_)
+                | Message::InstallSnapshot(_)
+                | Message::TimeoutNow(_)
+                | Message::RequestPreVote(_)
+        )
+    }
+
+    /// The number that pairs request and response.
+    pub fn seq(&self) -> u64 {
+        match self {
+            Message::AppendEntries(m) => m.seq,
+            Message::AppendEntriesResponse(m) => m.seq,
+            Message::RequestVote(m) => m.seq,
+            Message::RequestVoteResponse(m) | Message::RequestPreVoteResponse(m) => m.seq,
+            Message::InstallSnapshot(m) => m.seq,
+            Message::InstallSnapshotResponse(m) => m.seq,
+            Message::TimeoutNow(m) => m.seq,
+            Message::TimeoutNowResponse(m) => m.seq,
+            Message::RequestPreVote(m) => m.seq,
+        }
+    }
+
+    /// The same under another number, which the carrier of a request chooses.
+    pub fn with_seq(mut self, seq: u64) -> Self {
+        match &mut self {
+            Message::AppendEntries(m) => m.seq = seq,
+            Message::AppendEntriesResponse(m) => m.seq = seq,
+            Message::RequestVote(m) => m.seq = seq,
+            Message::RequestVoteResponse(m) | Message::RequestPreVoteResponse(m) => m.seq = seq,
+            Message::InstallSnapshot(m) => m.seq = seq,
+            Message::InstallSnapshotResponse(m) => m.seq = seq,
+            Message::TimeoutNow(m) => m.seq = seq,
+            Message::TimeoutNowResponse(m) => m.seq = seq,
+            Message::RequestPreVote(m) => m.seq = seq,
+        }
+        self
+    }
+
     /// Turns an answer that is not out yet into a refusal of this newer term. `false` for requests,
     /// which have become pointless.
     pub(super) fn refuse(&mut self, new_term: u64) -> bool {

@@ -4,7 +4,8 @@
 //! and never goes back; the seed of the random timeouts is in the [`Config`]. It holds Raft's own
 //! promises (election safety, log matching, leader completeness, state machine safety) as long as the
 //! driver keeps two: a write is reported as persisted only when an fsync says so, and committed entries
-//! are applied in order. Leaves the wire to `wire`, the disk to `store`, sending and timers to `drive`.
+//! are applied in order. Leaves the disk to `store`, sending and timers to `drive`; `rpc` is
+//! what the messages look like on the wire.
 //!
 //! # Driving it
 //!
@@ -43,6 +44,7 @@ mod progress;
 mod read_index;
 pub mod ready;
 mod replication;
+pub mod rpc;
 mod snapshot;
 pub mod status;
 pub mod types;

@@ -46,6 +46,16 @@ impl Peers {
         }
     }
 
+    /// Who is reached at an address.
+    pub fn id(&self, address: SocketAddr) -> Option<String> {
+        let known = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (id, _) = known.iter().find(|(_, known)| **known == address)?;
+        Some(id.clone())
+    }
+
     /// Where a server is reached according to the members.
     pub fn address(&self, id: &str) -> Option<SocketAddr> {
         let known = self

@@ -98,7 +98,7 @@ pub struct Server {
     options: Options,
     raft: RaftHandle<ApplyReply>,
     state: State,
-    peers: Peers,
+    peers: Arc<Peers>,
     /// Set once the leader's barrier is applied: from then on its reads are up to date.
     ready: AtomicBool,
     /// Set once any leader was known: stale reads are refused before.
@@ -130,7 +130,7 @@ impl Server {
         options: Options,
         raft: RaftHandle<ApplyReply>,
         state: State,
-        peers: Peers,
+        peers: Arc<Peers>,
         events: Sender<FiredEvent>,
     ) -> Arc<Self> {
         Arc::new(Self {

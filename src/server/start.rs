@@ -10,9 +10,9 @@ use std::sync::Arc;
 use smol::channel::Sender;
 
 use super::rpc::{self, RpcListener};
-use super::storage::{Log, Machine};
+use super::storage::{Log, Machine, Snapshots};
 use super::{FiredEvent, Options, Peers, Server};
-use crate::drive::raft::RaftDriver;
+use crate::drive::raft::{Disk, Network, RaftDriver};
 use crate::drive::{self, Handle, Shutdown, Task};
 use crate::net::pool::{self, Pool};
 use crate::raft::{self, Configuration, Raft, Suffrage, Write};
@@ -78,15 +78,14 @@ impl Running {
                 options.node_id
             )));
         }
-        let raft = RaftDriver::start(
-            runtime,
-            shutdown.clone(),
-            clock,
-            core,
-            Log(log),
-            Machine { fsm, clock },
-        )
-        .map_err(|e| Error::new(format!("Failed to start Raft: {e}")))?;
+        let disk = Disk {
+            log: Log(log),
+            state: Machine { fsm, clock },
+            snapshots: Arc::new(Snapshots {
+                state: state.clone(),
+                dir: options.temp_dir.clone(),
+            }),
+        };
         let source = tuning.rpc.as_ref().map(|rpc| rpc.bind.ip());
         let spawn: pool::Spawner = {
             let runtime = runtime.clone();
@@ -94,7 +93,20 @@ impl Running {
         };
         let pool = Arc::new(Pool::new(spawn, source));
         let mut tasks = vec![runtime.spawn(pool::sweeper(Arc::downgrade(&pool)))];
-        let server = Server::new(options, raft.handle(), state, Peers::new(pool), events);
+        let peers = Arc::new(Peers::new(pool));
+        let raft = RaftDriver::start(
+            runtime,
+            shutdown.clone(),
+            clock,
+            core,
+            disk,
+            tuning
+                .rpc
+                .as_ref()
+                .map(|rpc| network(runtime, rpc, &options, &peers)),
+        )
+        .map_err(|e| Error::new(format!("Failed to start Raft: {e}")))?;
+        let server = Server::new(options, raft.handle(), state, peers, events);
         if let Some(acceptor) = acceptor {
             let listener = RpcListener::new(server.clone(), acceptor, runtime.clone());
             tasks.push(listener.start(shutdown.clone()));
@@ -115,6 +127,27 @@ impl Running {
             task.cancel().await;
         }
         self.raft.join().await;
+    }
+}
+
+/// How the Raft loop reaches the other servers.
+fn network(
+    runtime: &Handle,
+    rpc: &rpc::Settings,
+    options: &Options,
+    peers: &Arc<Peers>,
+) -> Network {
+    let (lookup, reverse) = (peers.clone(), peers.clone());
+    Network {
+        runtime: runtime.clone(),
+        own: raft::rpc::Sender {
+            id: options.node_id.clone(),
+            address: std::net::SocketAddr::new(options.advertise, options.server_port).to_string(),
+        },
+        bind: Some(rpc.bind.ip()).filter(|ip| !ip.is_unspecified()),
+        lookup: Arc::new(move |id| lookup.address(id)),
+        reverse: Arc::new(move |address| reverse.id(address)),
+        temp_dir: options.temp_dir.clone(),
     }
 }
 

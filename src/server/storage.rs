@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::drive;
-use crate::drive::raft::{DiskError, LogWriter, StateMachine};
+use crate::drive::raft::{DiskError, LogWriter, SnapshotSource, StateFile, StateMachine};
 use crate::raft::{Entry, SnapshotMeta, Write};
-use crate::store::{ApplyReply, Fsm, LogStore, StoreError};
+use crate::store::snapshot::archive;
+use crate::store::{ApplyReply, Fsm, LogStore, State, StoreError};
 
 fn disk_error(error: &StoreError) -> DiskError {
     DiskError {
@@ -62,5 +64,25 @@ impl StateMachine for Machine {
         self.fsm
             .restore(&mut BufReader::new(file), meta)
             .map_err(|e| disk_error(&e))
+    }
+}
+
+/// Snapshots of the state for followers.
+pub struct Snapshots {
+    /// The state's readers.
+    pub state: State,
+    /// Where they lie until they are sent.
+    pub dir: PathBuf,
+}
+
+impl SnapshotSource for Snapshots {
+    fn take(&self) -> Result<StateFile, DiskError> {
+        let snapshot = self.state.snapshot().map_err(|e| disk_error(&e))?;
+        let (file, size) = archive::save_state(&snapshot, &self.dir).map_err(|e| disk_error(&e))?;
+        Ok(StateFile {
+            index: snapshot.index(),
+            file,
+            size,
+        })
     }
 }

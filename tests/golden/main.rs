@@ -9,6 +9,7 @@ mod bodies;
 mod expected;
 mod gossip;
 mod mutations;
+mod raft_messages;
 mod through_structs;
 mod through_values;
 mod vectors;

@@ -148,6 +148,16 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 };
                 tell(mailbox, Command::Durable { index, keep_from });
             }
+            ApplyJob::Install { file, meta } => {
+                let result = state.restore(file, &meta);
+                if let Err(fault) = &result {
+                    log::error!(target: "agent.server.raft", "failed to restore snapshot: {}", fault.text);
+                } else {
+                    shared.applied.store(meta.index, Ordering::Release);
+                }
+                let ok = result.is_ok();
+                tell(mailbox, Command::Installed { ok });
+            }
             ApplyJob::Restore { file, meta, answer } => {
                 let result = state.restore(file, &meta);
                 let ok = result.is_ok();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
+use super::peers::{AskedTable, Outside};
 use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock};
 use crate::drive::clock;
 use crate::drive::runtime::Shutdown;
@@ -35,10 +36,10 @@ struct Waiter<R> {
 }
 
 pub(super) struct EventLoop<R> {
-    core: Raft,
+    pub(super) core: Raft,
     clock: Instant,
     log_jobs: mpsc::Sender<LogJob>,
-    apply_jobs: mpsc::Sender<ApplyJob<R>>,
+    pub(super) apply_jobs: mpsc::Sender<ApplyJob<R>>,
     shared: Arc<Shared>,
     leadership: Sender<Leadership>,
     /// In order of their index.
@@ -46,13 +47,18 @@ pub(super) struct EventLoop<R> {
     /// Reads whose leadership is being confirmed, by the mark given to the core.
     reads: VecDeque<(u64, Sender<Result<u64, ProposeError>>)>,
     next_ctx: u64,
-    applied: u64,
+    pub(super) applied: u64,
     /// The applied index at the last look at the size of the log.
     size_checked_at: u64,
     /// A cut of the log is under way.
     compacting: bool,
     /// A restore is under way; it ends at this index.
     restoring: Option<u64>,
+    /// A snapshot of the leader is being installed; it ends at this index.
+    pub(super) installing: Option<u64>,
+    /// What other servers asked and have no answer to.
+    pub(super) asked: AskedTable,
+    pub(super) outside: Outside<R>,
     /// The configuration that is published.
     configuration: Arc<Configuration>,
 }
@@ -65,6 +71,7 @@ impl<R: Send + 'static> EventLoop<R> {
         apply_jobs: mpsc::Sender<ApplyJob<R>>,
         shared: Arc<Shared>,
         leadership: Sender<Leadership>,
+        outside: Outside<R>,
     ) -> Self {
         Self {
             core,
@@ -80,11 +87,14 @@ impl<R: Send + 'static> EventLoop<R> {
             size_checked_at: 0,
             compacting: false,
             restoring: None,
+            installing: None,
+            asked: AskedTable::default(),
+            outside,
             configuration: Arc::default(),
         }
     }
 
-    fn time(&self) -> Duration {
+    pub(super) fn time(&self) -> Duration {
         self.clock.elapsed()
     }
 
@@ -226,6 +236,20 @@ impl<R: Send + 'static> EventLoop<R> {
                 let result = self.core.propose_conf_change(now, &change);
                 drop(answer.try_send(result.map(drop).map_err(ProposeError::Refused)));
             }
+            Command::Asked {
+                from,
+                message,
+                data,
+                answer,
+            } => self.asked(&from, message, data, answer),
+            Command::Heard { from, message } => self.core.step(now, &from, message),
+            Command::Failed { to, seq } => self.core.rpc_failed(now, &to, seq),
+            Command::SnapshotTaken { to, snapshot } => self.snapshot_taken(to, snapshot),
+            Command::Installed { ok } => self.installed(ok),
+            Command::Transfer { to, answer } => {
+                let result = self.core.transfer_leadership(now, to);
+                drop(answer.try_send(result.map_err(ProposeError::Refused)));
+            }
             Command::DiskFault { text } => {
                 self.fail_waiting(&ProposeError::Disk(text));
                 // A lone server has nobody to hand over to, and reads can go on.
@@ -275,10 +299,12 @@ impl<R: Send + 'static> EventLoop<R> {
             let Ready {
                 leadership,
                 write,
+                messages,
                 committed,
                 reads,
+                snapshots_wanted,
+                install,
                 fault,
-                ..
             } = ready;
             if let Some(leadership) = leadership {
                 self.note_leadership(leadership);
@@ -286,6 +312,11 @@ impl<R: Send + 'static> EventLoop<R> {
             if let Some(write) = write {
                 // The log thread ends after this task only.
                 let _ = self.log_jobs.send(LogJob::Write(write));
+            }
+            self.send(messages);
+            self.take_snapshots(snapshots_wanted);
+            if let Some(install) = install {
+                self.install(install);
             }
             if !committed.is_empty() {
                 let batch = committed.into_iter().map(|entry| {
@@ -320,6 +351,9 @@ impl<R: Send + 'static> EventLoop<R> {
         let alone = self.configuration.servers.len() == 1;
         self.shared.alone.store(alone, Ordering::Release);
         *lock(&self.shared.configuration) = self.configuration.clone();
+        if let Some(transport) = &mut self.outside.transport {
+            transport.keep(&self.configuration.servers);
+        }
     }
 
     fn note_leadership(&mut self, leadership: Leadership) {

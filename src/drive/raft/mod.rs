@@ -8,6 +8,8 @@
 
 mod disk;
 mod event_loop;
+mod peers;
+mod transport;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,12 +17,17 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use smol::channel::{Receiver, Sender};
+use smol::io::{AsyncRead, AsyncWrite};
 
 use super::runtime::{Handle, Shutdown, Task};
 use crate::raft::{
-    self, ConfChange, Configuration, Entry, EntryKind, Leadership, Raft, Role, SnapshotMeta, Write,
+    self, ConfChange, Configuration, Entry, EntryKind, Leadership, Message, Raft, Role, ServerId,
+    SnapshotMeta, Write,
 };
 use event_loop::EventLoop;
+use peers::Outside;
+use transport::Transport;
+pub use transport::{Network, RAFT};
 
 /// Commands waiting for the core, at most; beyond, callers wait.
 const MAILBOX: usize = 4096;
@@ -66,6 +73,26 @@ pub trait StateMachine: Send + 'static {
     /// # Errors
     /// When the archive is bad or the disk refuses; nothing was changed then.
     fn restore(&mut self, file: File, meta: &SnapshotMeta) -> Result<(), DiskError>;
+}
+
+/// The state machine at one index, as followers and archives hold it.
+#[derive(Debug)]
+pub struct StateFile {
+    /// The index up to which everything is in it.
+    pub index: u64,
+    /// Positioned at its start.
+    pub file: File,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Takes snapshots of the state machine while it goes on.
+pub trait SnapshotSource: Send + Sync + 'static {
+    /// Takes one; may take a while.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn take(&self) -> Result<StateFile, DiskError>;
 }
 
 /// Why a proposal or a read was not carried out.
@@ -146,6 +173,38 @@ enum Command<R> {
     Restored {
         ok: bool,
     },
+    /// Another server asks; the answer goes back on its connection.
+    Asked {
+        from: ServerId,
+        message: Message,
+        /// The snapshot that came with the request.
+        data: Option<File>,
+        answer: Sender<Message>,
+    },
+    /// Another server answered.
+    Heard {
+        from: ServerId,
+        message: Message,
+    },
+    /// A request got no answer and will get none.
+    Failed {
+        to: ServerId,
+        seq: u64,
+    },
+    /// A snapshot was taken for a follower, or could not be.
+    SnapshotTaken {
+        to: ServerId,
+        snapshot: Option<StateFile>,
+    },
+    /// The state machine was replaced by the leader's snapshot, or could not be.
+    Installed {
+        ok: bool,
+    },
+    /// Hand leadership over.
+    Transfer {
+        to: Option<ServerId>,
+        answer: Sender<Result<ServerId, ProposeError>>,
+    },
     /// The disk refuses writes; the thread keeps trying.
     DiskFault {
         text: String,
@@ -178,6 +237,11 @@ enum ApplyJob<R> {
         meta: SnapshotMeta,
         answer: Sender<Result<(), ProposeError>>,
     },
+    /// Replace the state by the leader's.
+    Install {
+        file: File,
+        meta: SnapshotMeta,
+    },
 }
 
 /// What everybody may know about Raft without asking the core.
@@ -195,6 +259,7 @@ pub struct RaftHandle<R> {
     mailbox: Sender<Command<R>>,
     shared: Arc<Shared>,
     leadership_changes: Receiver<Leadership>,
+    network: Option<Network>,
 }
 
 impl<R> Clone for RaftHandle<R> {
@@ -203,6 +268,7 @@ impl<R> Clone for RaftHandle<R> {
             mailbox: self.mailbox.clone(),
             shared: self.shared.clone(),
             leadership_changes: self.leadership_changes.clone(),
+            network: self.network.clone(),
         }
     }
 }
@@ -289,6 +355,30 @@ impl<R: Send + 'static> RaftHandle<R> {
         result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
+    /// Hands leadership to a voter, or to the one that has most of the log; to whom.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn transfer_leadership(
+        &self,
+        to: Option<ServerId>,
+    ) -> Result<ServerId, ProposeError> {
+        let (answer, result) = smol::channel::bounded(1);
+        self.send(Command::Transfer { to, answer }).await?;
+        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+    }
+
+    /// Takes in what another server asks on a connection, until it ends.
+    ///
+    /// # Errors
+    /// Those of the connection, and when what comes is no Raft message.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+        match &self.network {
+            Some(network) => transport::serve(network, &self.mailbox, stream).await,
+            None => Ok(()),
+        }
+    }
+
     /// The core's own view of itself; `None` during shutdown.
     pub async fn status(&self) -> Option<raft::Status> {
         let (answer, result) = smol::channel::bounded(1);
@@ -353,6 +443,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// What the loop keeps on disk.
+pub struct Disk<L, S> {
+    /// The log.
+    pub log: L,
+    /// The state machine.
+    pub state: S,
+    /// Snapshots of the state machine.
+    pub snapshots: Arc<dyn SnapshotSource>,
+}
+
 /// Owns the loop and its threads.
 pub struct RaftDriver<R> {
     handle: RaftHandle<R>,
@@ -361,7 +461,8 @@ pub struct RaftDriver<R> {
 }
 
 impl<R: Send + 'static> RaftDriver<R> {
-    /// Starts the loop around a core that was just made. `clock` is the start of the core's time.
+    /// Starts the loop around a core that was just made. `clock` is the start of the core's time; without a
+    /// network no other server is ever reached.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -370,13 +471,18 @@ impl<R: Send + 'static> RaftDriver<R> {
         shutdown: Shutdown,
         clock: Instant,
         core: Raft,
-        log: L,
-        state: S,
+        disk: Disk<L, S>,
+        network: Option<Network>,
     ) -> std::io::Result<Self>
     where
         L: LogWriter,
         S: StateMachine<Reply = R>,
     {
+        let Disk {
+            log,
+            state,
+            snapshots,
+        } = disk;
         let (mailbox, commands) = smol::channel::bounded(MAILBOX);
         let (leadership, leadership_changes) = smol::channel::unbounded();
         let shared = Arc::new(Shared::default());
@@ -394,6 +500,14 @@ impl<R: Send + 'static> RaftDriver<R> {
                 .name("raft-apply".to_owned())
                 .spawn(move || disk::apply_loop(state, &apply_queue, &mailbox, &shared))?
         };
+        let outside = Outside {
+            runtime: runtime.clone(),
+            mailbox: mailbox.clone(),
+            transport: network
+                .clone()
+                .map(|network| Transport::new(network, mailbox.clone())),
+            snapshots,
+        };
         let event_loop = EventLoop::new(
             core,
             clock,
@@ -401,12 +515,14 @@ impl<R: Send + 'static> RaftDriver<R> {
             apply_jobs,
             shared.clone(),
             leadership,
+            outside,
         );
         let task = runtime.spawn(event_loop.run(commands, shutdown));
         let handle = RaftHandle {
             mailbox,
             shared,
             leadership_changes,
+            network,
         };
         Ok(Self {
             handle,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Server;
+use crate::drive::raft::RAFT;
 use crate::drive::{self, Handle, Shutdown, Task, TaskSet};
 use crate::net::acceptor::{Accepted, Acceptor};
 use crate::structs::{Error, Result};
@@ -144,6 +145,7 @@ async fn serve(
             calls::serve_multiplexed(server, runtime, connection.stream).await;
             return;
         }
+        RAFT => server.raft.serve(connection.stream).await,
         kind::SNAPSHOT => snapshot::serve(server, connection.stream).await,
         unknown => {
             log::error!(

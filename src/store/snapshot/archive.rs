@@ -112,6 +112,20 @@ fn hex(hash: Sha256) -> String {
     HEXLOWER.encode(&hash.finalize())
 }
 
+/// Writes a snapshot's state alone, as followers get it, into an unlinked file in `dir`, positioned at its
+/// start; its length in bytes beside it.
+///
+/// # Errors
+/// The disk's.
+pub fn save_state(snapshot: &Snapshot, dir: &Path) -> Result<(File, u64), StoreError> {
+    let io = |e: io::Error| io_error(&e);
+    let mut state = BufWriter::new(temporary(dir).map_err(io)?);
+    let size = snapshot.write_state(&mut state)?;
+    let mut file = state.into_inner().map_err(|e| io_error(e.error()))?;
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    Ok((file, size))
+}
+
 /// Writes a snapshot as an archive into an unlinked file in `dir`, positioned at its start.
 ///
 /// `meta` describes [`Snapshot::index`] (the core's `snapshot_meta`); `unix_ms` is the wall clock's time
