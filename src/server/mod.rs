@@ -221,4 +221,6 @@ fn propose_error(error: ProposeError) -> Error {
 }
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod tests;

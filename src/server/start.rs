@@ -70,7 +70,10 @@ impl Running {
             reader,
         )
         .map_err(|e| Error::new(format!("{}: {e}", dir.join(store::RAFT_DB).display())))?;
-        if !core.configuration().is_voter(&options.node_id) {
+        let known = &core.configuration().servers;
+        if let [only] = known.as_slice()
+            && only.id != options.node_id
+        {
             return Err(Error::new(format!(
                 "{} belongs to a cluster without this node's ID {}; restore the node-id file beside it, \
                  or move the directory away to begin anew",

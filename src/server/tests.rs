@@ -16,10 +16,10 @@ use crate::structs::{
 };
 
 /// A directory that goes away with the test.
-struct Dir(PathBuf);
+pub(super) struct Dir(pub PathBuf);
 
 impl Dir {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "consul-lite-server-{}-{}",
@@ -38,7 +38,7 @@ impl Drop for Dir {
     }
 }
 
-fn options(dir: &Path) -> Options {
+pub(super) fn options(dir: &Path) -> Options {
     Options {
         node_name: "n1".to_owned(),
         node_id: "11111111-2222-3333-4444-555555555555".to_owned(),

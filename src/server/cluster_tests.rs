@@ -1,0 +1,233 @@
+//! Three servers over loopback without a gossip pool: Raft, forwarding, a lost leader, a snapshot for one
+//! that lags.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tests::{Dir, options};
+use super::{Running, Server, Tuning, rpc};
+use crate::drive::{self, Runtime, Shutdown};
+use crate::raft::{self, Configuration, Raft, Suffrage, Write};
+use crate::store::{self, LogLimits};
+use crate::structs::rpc::{call, method};
+use crate::structs::{DirEntry, KVSRequest, KeyRequest, Result, kv_op};
+
+/// Writes a key through a server.
+async fn put(server: &Arc<Server>, key: &str, value: &str) -> Result<bool> {
+    let request = KVSRequest {
+        op: kv_op::SET.to_owned(),
+        dir_ent: DirEntry {
+            key: key.to_owned(),
+            value: value.as_bytes().to_vec().into(),
+            ..DirEntry::default()
+        },
+        ..KVSRequest::default()
+    };
+    call::<method::KvsApply>(&**server, request).await
+}
+
+/// Reads a key through a server.
+async fn get(server: &Arc<Server>, key: &str) -> Result<Option<String>> {
+    let request = KeyRequest {
+        key: key.to_owned(),
+        ..KeyRequest::default()
+    };
+    let found = call::<method::KvsGet>(&**server, request).await?;
+    let entry = found.entries.unwrap_or_default().pop();
+    Ok(entry.map(|e| String::from_utf8_lossy(&e.value).into_owned()))
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A log that is cut soon.
+const SHORT_LOG: LogLimits = LogLimits {
+    max_entries: 1000,
+    max_bytes: 256 * 1024,
+    keep_entries: 100,
+};
+
+/// One server, running or not.
+struct Seat {
+    dir: Dir,
+    id: String,
+    address: SocketAddr,
+    running: Option<(Running, Shutdown)>,
+}
+
+/// An address that nobody listened on a moment ago.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+impl Seat {
+    fn start(&mut self, runtime: &Runtime, log_limits: LogLimits) {
+        let mut options = options(&self.dir.0);
+        options.node_id.clone_from(&self.id);
+        options.node_name = format!("node-{}", &self.id[..1]);
+        options.server_port = self.address.port();
+        options.bootstrap = false;
+        let mut core = raft::Config::new(self.id.as_str().into(), 1, fastrand::u64(..));
+        core.heartbeat_timeout = Duration::from_millis(300);
+        core.election_timeout = Duration::from_millis(300);
+        core.lease_timeout = Duration::from_millis(150);
+        let tuning = Tuning {
+            raft: core,
+            store: store::Options {
+                log_limits,
+                ..store::Options::default()
+            },
+            rpc: Some(rpc::Settings {
+                bind: self.address,
+                max_conns_per_client: 100,
+                handshake_timeout: Duration::from_secs(5),
+            }),
+        };
+        let shutdown = Shutdown::default();
+        let (events, _) = smol::channel::bounded(1);
+        let running = Running::start(
+            &runtime.handle(),
+            &shutdown,
+            &self.dir.0,
+            options,
+            tuning,
+            events,
+        )
+        .unwrap();
+        self.running = Some((running, shutdown));
+    }
+
+    async fn stop(&mut self) {
+        let (running, shutdown) = self.running.take().unwrap();
+        shutdown.trigger();
+        running.join().await;
+    }
+
+    fn server(&self) -> &Arc<Server> {
+        &self.running.as_ref().unwrap().0.server
+    }
+}
+
+/// Three servers whose logs begin with the configuration of all three.
+fn seats() -> Vec<Seat> {
+    let seats: Vec<Seat> = ["a", "b", "c"]
+        .map(|name| Seat {
+            dir: Dir::new(),
+            id: format!("{}-2222-3333-4444-555555555555", name.repeat(8)),
+            address: free_address(),
+            running: None,
+        })
+        .into();
+    let servers = seats.iter().map(|seat| raft::Server {
+        suffrage: Suffrage::Voter,
+        id: seat.id.clone(),
+        address: seat.address.to_string(),
+    });
+    let configuration = Configuration {
+        servers: servers.collect(),
+    };
+    for seat in &seats {
+        let (mut log, _, _) = store::open(&seat.dir.0, store::Options::default()).unwrap();
+        let (hard_state, entry) = Raft::bootstrap(&configuration).unwrap();
+        let write = Write {
+            entries: vec![entry],
+            hard_state: Some(hard_state),
+            ..Write::default()
+        };
+        log.write(&[write]).unwrap();
+    }
+    seats
+}
+
+async fn leader(seats: &[Seat]) -> usize {
+    let deadline = drive::now() + PATIENCE;
+    loop {
+        let leads = |seat: &Seat| seat.running.is_some() && seat.server().is_ready_leader();
+        if let Some(at) = seats.iter().position(leads) {
+            return at;
+        }
+        assert!(drive::now() < deadline, "no leader");
+        drive::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn three_servers_keep_a_value_through_the_loss_of_their_leader() {
+    let runtime = Runtime::new().unwrap();
+    let mut seats = seats();
+    for seat in &mut seats {
+        seat.start(&runtime, LogLimits::default());
+    }
+    runtime.run(async {
+        let first = leader(&seats).await;
+        for (n, seat) in seats.iter().enumerate() {
+            // Followers forward.
+            put(seat.server(), &format!("k{n}"), "v").await.unwrap();
+        }
+        seats[first].stop().await;
+        let second = leader(&seats).await;
+        assert_ne!(first, second);
+        let other = 3 - first - second;
+        put(seats[other].server(), "after", "v").await.unwrap();
+        for key in ["k0", "k1", "k2", "after"] {
+            let value = get(seats[other].server(), key).await.unwrap();
+            assert_eq!(value.as_deref(), Some("v"), "{key}");
+        }
+        seats[first].start(&runtime, LogLimits::default());
+        let value = get(seats[first].server(), "after").await.unwrap();
+        assert_eq!(value.as_deref(), Some("v"));
+        for seat in &mut seats {
+            seat.stop().await;
+        }
+    });
+}
+
+#[test]
+fn one_that_lags_behind_the_log_gets_a_snapshot() {
+    let runtime = Runtime::new().unwrap();
+    let mut seats = seats();
+    for seat in &mut seats {
+        seat.start(&runtime, SHORT_LOG);
+    }
+    runtime.run(async {
+        let first = leader(&seats).await;
+        let lagging = (first + 1) % 3;
+        put(seats[lagging].server(), "before", "v").await.unwrap();
+        seats[lagging].stop().await;
+        let value = "x".repeat(2000);
+        for n in 0..3000 {
+            put(seats[first].server(), &format!("k{n}"), &value)
+                .await
+                .unwrap();
+        }
+        let deadline = drive::now() + PATIENCE;
+        loop {
+            let status = seats[first].server().raft.status().await.unwrap();
+            if status.snapshot_index > 1000 {
+                break;
+            }
+            assert!(drive::now() < deadline, "the log is not cut: {status:?}");
+            drive::sleep(Duration::from_millis(10)).await;
+        }
+        seats[lagging].start(&runtime, SHORT_LOG);
+        let server = seats[lagging].server();
+        let target = seats[first].server().raft.applied_index();
+        while server.raft.applied_index() < target {
+            assert!(
+                drive::now() < deadline,
+                "the lagging server does not catch up"
+            );
+            drive::sleep(Duration::from_millis(10)).await;
+        }
+        let status = server.raft.status().await.unwrap();
+        assert!(status.snapshot_index > 1000, "{status:?}");
+        let state = server.state.read().unwrap();
+        let (_, entry) = state.kvs_get(&mut store::WatchSet::new(), "k2999").unwrap();
+        assert_eq!(entry.unwrap().value.len(), 2000);
+        drop(state);
+        for seat in &mut seats {
+            seat.stop().await;
+        }
+    });
+}
