@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Server;
 use crate::drive;
+use crate::drive::raft::Directory;
 use crate::net::pool::{CallError, Pool};
 use crate::structs::rpc::{Class, Reply, Request};
 use crate::structs::{self, Error, Result};
@@ -45,24 +46,24 @@ impl Peers {
             None => drop(known.remove(id)),
         }
     }
+}
 
-    /// Who is reached at an address.
-    pub fn id(&self, address: SocketAddr) -> Option<String> {
+impl Directory for Peers {
+    fn address(&self, id: &str) -> Option<SocketAddr> {
+        let known = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.get(id).copied()
+    }
+
+    fn id(&self, address: SocketAddr) -> Option<String> {
         let known = self
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (id, _) = known.iter().find(|(_, known)| **known == address)?;
         Some(id.clone())
-    }
-
-    /// Where a server is reached according to the members.
-    pub fn address(&self, id: &str) -> Option<SocketAddr> {
-        let known = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        known.get(id).copied()
     }
 }
 

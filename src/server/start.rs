@@ -140,7 +140,6 @@ fn network(
     options: &Options,
     peers: &Arc<Peers>,
 ) -> Network {
-    let (lookup, reverse) = (peers.clone(), peers.clone());
     Network {
         runtime: runtime.clone(),
         own: raft::rpc::Sender {
@@ -148,8 +147,7 @@ fn network(
             address: std::net::SocketAddr::new(options.advertise, options.server_port).to_string(),
         },
         bind: Some(rpc.bind.ip()).filter(|ip| !ip.is_unspecified()),
-        lookup: Arc::new(move |id| lookup.address(id)),
-        reverse: Arc::new(move |address| reverse.id(address)),
+        directory: peers.clone(),
         temp_dir: options.temp_dir.clone(),
     }
 }

@@ -27,7 +27,7 @@ use crate::raft::{
 use event_loop::EventLoop;
 use peers::Outside;
 use transport::Transport;
-pub use transport::{Network, RAFT};
+pub use transport::{Directory, Network, RAFT};
 
 /// Commands waiting for the core, at most; beyond, callers wait.
 const MAILBOX: usize = 4096;

@@ -43,6 +43,15 @@ const MAX_MESSAGE: usize = 64 << 20;
 /// Bytes of a snapshot that are moved at once.
 const CHUNK: usize = 64 * 1024;
 
+/// Where servers are reached according to the members of the pool, who know it better than Raft's
+/// configuration does.
+pub trait Directory: Send + Sync {
+    /// Where a server is.
+    fn address(&self, id: &str) -> Option<SocketAddr>;
+    /// Who has an address, for peers that tell only that.
+    fn id(&self, address: SocketAddr) -> Option<String>;
+}
+
 /// How this server is known, and how it finds others.
 #[derive(Clone)]
 pub struct Network {
@@ -52,11 +61,8 @@ pub struct Network {
     pub own: rpc::Sender,
     /// Source address of connections.
     pub bind: Option<std::net::IpAddr>,
-    /// Where a server is reached according to the members of the pool, which know it better than the
-    /// Raft configuration does.
-    pub lookup: Arc<dyn Fn(&str) -> Option<SocketAddr> + Send + Sync>,
-    /// Who has an address, for peers that tell only that.
-    pub reverse: Arc<dyn Fn(SocketAddr) -> Option<String> + Send + Sync>,
+    /// Where the others are.
+    pub directory: Arc<dyn Directory>,
     /// Where snapshots lie for a while.
     pub temp_dir: std::path::PathBuf,
 }
@@ -198,7 +204,9 @@ async fn dial(
     peer: &str,
     address: &str,
 ) -> io::Result<smol::Async<std::net::TcpStream>> {
-    let to = (network.lookup)(peer)
+    let to = network
+        .directory
+        .address(peer)
         .or_else(|| address.parse().ok())
         .ok_or_else(|| io::Error::other(format!("no address of server {peer}: {address}")))?;
     let mut stream = dial::within(RPC_TIMEOUT, to, network.bind)
@@ -358,7 +366,7 @@ fn identify(network: &Network, sender: &rpc::Sender) -> ServerId {
         return sender.id.as_str().into();
     }
     let address = sender.address.parse().ok();
-    let known = address.and_then(|address| (network.reverse)(address));
+    let known = address.and_then(|address| network.directory.id(address));
     known.unwrap_or_else(|| sender.address.clone()).into()
 }
 
