@@ -9,6 +9,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use domain::base::iana::Rtype;
+use smol::lock::Semaphore;
 
 use super::answer;
 use super::answer::{Instance, Target};
@@ -50,6 +51,8 @@ impl Client {
 pub struct Dns {
     pub(super) delegate: Arc<dyn Delegate>,
     settings: RwLock<Arc<InForce>>,
+    /// Room for questions that wait for recursors.
+    waiting: Semaphore,
     domain_query: Option<&'static Sample>,
     ptr_query: Option<&'static Sample>,
 }
@@ -67,6 +70,7 @@ impl Dns {
         let labels = [("node", settings.node_name.as_str())];
         Arc::new(Self {
             delegate,
+            waiting: recursor::waiting_room(),
             domain_query: telemetry::sample("dns.domain_query", &labels),
             ptr_query: telemetry::sample("dns.ptr_query", &labels),
             settings: RwLock::new(InForce::new(settings)),
@@ -371,7 +375,7 @@ impl Dns {
                 if settings.recursors.is_empty() {
                     return Vec::new();
                 }
-                return recursor::addresses(settings, host).await;
+                return recursor::addresses(settings, &self.waiting, host).await;
             }
             let Some(depth) = depth.checked_sub(1) else {
                 log::error!(
@@ -464,7 +468,9 @@ impl Dns {
         client: Client,
     ) -> Vec<u8> {
         let question = request.go_question();
-        if let Some(reply) = recursor::forward(settings, packet, &question, client.udp).await {
+        if let Some(reply) =
+            recursor::forward(settings, &self.waiting, packet, &question, client.udp).await
+        {
             return reply;
         }
         log::error!(

@@ -12,6 +12,7 @@ use domain::base::{Message, ParsedRecord};
 use domain::dep::octseq::Octets;
 use domain::rdata::{A, Aaaa, Cname};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::lock::{Semaphore, SemaphoreGuard};
 
 use super::message::{Data, Record};
 use super::name::Name;
@@ -21,16 +22,25 @@ use crate::net::dial;
 
 /// Records of a recursor's answer that are looked at.
 const MAX_CHAIN: usize = 64;
+/// Questions that wait for recursors at a time, each with a socket of its own; more fail at once.
+const MAX_WAITING: usize = 256;
 /// Largest datagram.
 const MAX_DATAGRAM: usize = 65535;
+
+/// Room for questions that wait.
+pub fn waiting_room() -> Semaphore {
+    Semaphore::new(MAX_WAITING)
+}
 
 /// Sends a client's message to one recursor after the other; the first acceptable reply.
 pub async fn forward(
     settings: &Settings,
+    room: &Semaphore,
     packet: &[u8],
     question: &str,
     udp: bool,
 ) -> Option<Vec<u8>> {
+    let _place = place(room)?;
     for recursor in order(settings) {
         let start = drive::now();
         let reply = match ask(settings, recursor, packet, udp).await {
@@ -64,7 +74,10 @@ pub async fn forward(
 }
 
 /// Asks for the addresses of a name; what its answer holds of CNAME, A and AAAA records.
-pub async fn addresses(settings: &Settings, name: &Name) -> Vec<Record> {
+pub async fn addresses(settings: &Settings, room: &Semaphore, name: &Name) -> Vec<Record> {
+    let Some(_place) = place(room) else {
+        return Vec::new();
+    };
     let mut packet = Vec::with_capacity(18 + name.wire().len());
     packet.extend_from_slice(&fastrand::u16(..).to_be_bytes());
     // Recursion desired, one question.
@@ -83,6 +96,14 @@ pub async fn addresses(settings: &Settings, name: &Name) -> Vec<Record> {
     }
     log::error!(target: "agent.dns", "all resolvers failed for name: name={name}");
     Vec::new()
+}
+
+fn place(room: &Semaphore) -> Option<SemaphoreGuard<'_>> {
+    let place = room.try_acquire();
+    if place.is_none() {
+        log::debug!(target: "agent.dns", "Too many questions wait for recursors");
+    }
+    place
 }
 
 fn order(settings: &Settings) -> Vec<SocketAddr> {
@@ -122,14 +143,16 @@ async fn over_udp(recursor: SocketAddr, packet: &[u8]) -> Result<Vec<u8>, String
     let fault =
         |verb: &str, e: std::io::Error| format!("{verb} udp {recursor}: {}", dial::errno_text(&e));
     socket.send(packet).await.map_err(|e| fault("write", e))?;
-    let mut reply = vec![0; MAX_DATAGRAM];
     loop {
-        let length = socket
-            .recv(&mut reply)
-            .await
-            .map_err(|e| fault("read", e))?;
-        if belongs(packet, &reply[..length]) {
-            reply.truncate(length);
+        // Whoever waits has no buffer yet.
+        socket.readable().await.map_err(|e| fault("read", e))?;
+        let mut reply = vec![0; MAX_DATAGRAM];
+        let length = match socket.get_ref().recv(&mut reply) {
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
+            length => length.map_err(|e| fault("read", e))?,
+        };
+        reply.truncate(length);
+        if belongs(packet, &reply) {
             reply.shrink_to_fit();
             return Ok(reply);
         }

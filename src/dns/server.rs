@@ -7,10 +7,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use smol::future::{or, poll_once, yield_now};
+use smol::lock::Semaphore;
 
 use super::handler::{Client, Dns};
 use super::request::{Received, read};
@@ -24,6 +24,10 @@ const MAX_IN_FLIGHT: usize = 2048;
 const MAX_CONNECTIONS: usize = 512;
 /// Questions that one TCP connection may ask.
 const MAX_QUESTIONS: usize = 128;
+/// A TCP message up to this many bytes is read as it comes: a question with all that EDNS adds.
+const SMALL_MESSAGE: usize = 4096;
+/// Larger messages read at a time; with more, their connections are closed.
+const MAX_LARGE: usize = 16;
 /// Silence after which a TCP connection is closed.
 const TCP_IDLE: Duration = Duration::from_secs(8);
 /// Longest wait for a client to take its answer over TCP.
@@ -84,7 +88,7 @@ impl Server {
                 socket: udp,
                 handle: handle.clone(),
                 ending: server.ending.clone(),
-                in_flight: AtomicUsize::new(0),
+                in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             });
             for _ in 0..UDP_LOOPS {
                 server.tasks.push(handle.spawn(udp.clone().serve()));
@@ -127,7 +131,7 @@ struct Datagrams {
     handle: drive::Handle,
     ending: drive::Shutdown,
     /// Queries that wait in tasks of their own.
-    in_flight: AtomicUsize,
+    in_flight: Arc<Semaphore>,
 }
 
 impl Datagrams {
@@ -179,14 +183,13 @@ impl Datagrams {
         if poll_once(&mut answering).await.is_some() {
             return;
         }
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= MAX_IN_FLIGHT {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let Some(slot) = self.in_flight.try_acquire_arc() else {
             return;
-        }
+        };
         let this = self.clone();
         let task = async move {
             or(answering, this.ending.triggered()).await;
-            this.in_flight.fetch_sub(1, Ordering::Relaxed);
+            drop(slot);
         };
         self.handle.spawn(task).detach();
     }
@@ -199,7 +202,8 @@ impl Datagrams {
 }
 
 async fn accept(dns: Arc<Dns>, listener: Listener, handle: drive::Handle, ending: drive::Shutdown) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let open = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let large = Arc::new(Semaphore::new(MAX_LARGE));
     loop {
         let (incoming, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -212,15 +216,14 @@ async fn accept(dns: Arc<Dns>, listener: Listener, handle: drive::Handle, ending
         let Peer::Ip(address) = peer else {
             continue;
         };
-        if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
-            open.fetch_sub(1, Ordering::Relaxed);
+        let Some(slot) = open.try_acquire_arc() else {
             continue;
-        }
-        let (dns, open, ending) = (dns.clone(), open.clone(), ending.clone());
+        };
+        let (dns, large, ending) = (dns.clone(), large.clone(), ending.clone());
         let serve = async move {
             let serve = async {
                 let mut stream = incoming.handshake().await?;
-                connection(&dns, &mut stream, address).await
+                connection(&dns, &mut stream, address, &large).await
             };
             let ended = async {
                 ending.triggered().await;
@@ -229,14 +232,19 @@ async fn accept(dns: Arc<Dns>, listener: Listener, handle: drive::Handle, ending
             if let Err(error) = or(serve, ended).await {
                 log::debug!(target: "agent.dns", "TCP connection ended: client={address} error={error}");
             }
-            open.fetch_sub(1, Ordering::Relaxed);
+            drop(slot);
         };
         handle.spawn(serve).detach();
     }
 }
 
 /// Answers the questions of one connection in their order.
-async fn connection(dns: &Dns, stream: &mut Stream, address: SocketAddr) -> io::Result<()> {
+async fn connection(
+    dns: &Dns,
+    stream: &mut Stream,
+    address: SocketAddr,
+    large: &Semaphore,
+) -> io::Result<()> {
     let client = Client {
         address,
         udp: false,
@@ -248,7 +256,12 @@ async fn connection(dns: &Dns, stream: &mut Stream, address: SocketAddr) -> io::
         if !drive::timeout(TCP_IDLE, first).await.map_err(silent)?? {
             return Ok(());
         }
-        let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+        let length = usize::from(u16::from_be_bytes(length));
+        let _room = match large.try_acquire() {
+            None if length > SMALL_MESSAGE => return Ok(()),
+            room => room.filter(|_| length > SMALL_MESSAGE),
+        };
+        let mut packet = vec![0; length];
         let rest = stream.read_exact(&mut packet);
         if !drive::timeout(TCP_IDLE, rest).await.map_err(silent)?? {
             return Ok(());

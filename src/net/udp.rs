@@ -106,9 +106,13 @@ impl UdpListener {
     /// # Errors
     /// Those of `sendmsg(2)`.
     pub fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<()> {
-        match to.local {
+        let sent = match to.local {
             Some(local) if self.any => self.send_from(bytes, to.peer, local),
             _ => self.socket.get_ref().send_to(bytes, to.peer).map(|_| ()),
+        };
+        match sent {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            sent => sent,
         }
     }
 
