@@ -3,6 +3,7 @@
 //! Source: `docs/reference/dns.md` sections 3 to 5, 8, 9 and 15.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use domain::base::iana::Rtype;
@@ -33,6 +34,8 @@ fn families(rtype: Rtype) -> Families {
 pub struct Instance {
     /// Its node, without what answers do not tell.
     pub node: Node,
+    /// `<node>.node.<dc>.<domain>`, if DNS can say it.
+    pub node_name: Option<Name>,
     address: String,
     tagged_addresses: Map<ServiceAddress>,
     port: i64,
@@ -42,10 +45,11 @@ pub struct Instance {
 
 impl Instance {
     /// From what the catalog says.
-    pub fn new(found: CheckServiceNode) -> Option<Self> {
+    pub fn new(settings: &Settings, found: CheckServiceNode) -> Option<Self> {
         let (mut node, service) = (found.node?, found.service?);
         node.id = String::new();
         Some(Self {
+            node_name: node_name(settings, &node),
             node,
             weight: weight(found.checks.as_deref().unwrap_or_default(), &service),
             address: service.address,
@@ -209,6 +213,38 @@ fn reach(settings: &Settings, request: &Request, instance: &Instance) -> Option<
     })
 }
 
+/// What an answer has already. Few are scanned, many are hashed.
+struct Seen<T> {
+    few: Vec<T>,
+    many: HashSet<T>,
+}
+
+/// Up to this many a scan is quicker than a hash.
+const FEW: usize = 8;
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self {
+            few: Vec::new(),
+            many: HashSet::new(),
+        }
+    }
+}
+
+impl<T: Copy + Eq + Hash> Seen<T> {
+    fn is_new(&mut self, item: T) -> bool {
+        if self.many.is_empty() && self.few.len() < FEW {
+            let is_new = !self.few.contains(&item);
+            if is_new {
+                self.few.push(item);
+            }
+            return is_new;
+        }
+        self.many.extend(self.few.drain(..));
+        self.many.insert(item)
+    }
+}
+
 /// One answer of a service lookup that is no SRV: an address, or a name that is still to be resolved.
 pub fn service_targets(
     settings: &Settings,
@@ -216,20 +252,12 @@ pub fn service_targets(
     instances: &[&Instance],
 ) -> Vec<Target> {
     let mut addresses = Vec::with_capacity(instances.len());
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     let mut host = None;
     for instance in instances {
         match reach(settings, request, instance).map(|r| r.target) {
             Some(Target::Address(ip)) => {
-                let is_new = match addresses.len() {
-                    0..8 => !addresses.contains(&Target::Address(ip)),
-                    // Many answers: a set beats scanning them.
-                    8 => {
-                        seen.extend(addresses.iter().cloned());
-                        seen.insert(Target::Address(ip))
-                    }
-                    _ => seen.insert(Target::Address(ip)),
-                };
+                let is_new = seen.is_new(ip);
                 if is_new && request.accepts(ip.to_canonical()) {
                     addresses.push(Target::Address(ip));
                     if addresses.len() == settings.a_record_limit {
@@ -264,17 +292,17 @@ pub fn srv_answers(
     instances: &[&Instance],
     ttl: u32,
 ) -> Vec<SrvAnswer> {
-    let mut out = Vec::with_capacity(instances.len());
-    let mut seen = HashSet::new();
+    let mut out: Vec<SrvAnswer> = Vec::with_capacity(instances.len());
+    let mut seen = Seen::default();
     for instance in instances {
         let node = &instance.node;
-        if !seen.insert((&node.node, &instance.address, instance.port)) {
+        if !seen.is_new((&node.node, &instance.address, instance.port)) {
             continue;
         }
         let Some(reach) = reach(settings, request, instance) else {
             continue;
         };
-        let node_name = node_name(settings, node);
+        let node_name = &instance.node_name;
         let name = match &reach.target {
             Target::Host(name) => Some(name.clone()),
             Target::Address(_) if reach.is_node => node_name.clone(),
@@ -295,7 +323,7 @@ pub fn srv_answers(
             target: reach.target,
             texts: match node_name {
                 Some(owner) if settings.enable_additional_node_meta_txt => {
-                    node_texts(node, Some(&owner), ttl)
+                    node_texts(node, Some(owner), ttl)
                 }
                 _ => Vec::new(),
             },

@@ -24,7 +24,7 @@ use super::{recursor, trim};
 use crate::drive;
 use crate::structs::go::GoDuration;
 use crate::structs::rpc::{BoxFuture, Delegate};
-use crate::structs::{Error, NO_PATH_TO_DATACENTER, Node};
+use crate::structs::{Error, NO_PATH_TO_DATACENTER};
 use crate::telemetry::{self, Sample};
 
 /// How many names within our own zones an answer follows, one after the other.
@@ -412,14 +412,17 @@ impl Dns {
                 return (servers, glue);
             }
         };
-        let mut shuffled: Vec<&Node> = instances.iter().map(|i| &i.node).collect();
+        let mut shuffled: Vec<&Instance> = instances.iter().collect();
         fastrand::shuffle(&mut shuffled);
-        for node in shuffled {
+        for Instance {
+            node, node_name, ..
+        } in shuffled
+        {
             if !answer::plain_label(&node.node) {
                 log::warn!(target: "agent.dns", "Skipping invalid node for NS records: node={}", node.node);
                 continue;
             }
-            let Some(name) = answer::node_name(settings, node) else {
+            let Some(name) = node_name else {
                 continue;
             };
             let (name, ttl) = (name.to_lowercase(), settings.node_ttl);

@@ -76,7 +76,7 @@ impl Dns {
             .unwrap_or_default()
             .into_iter()
             .filter(|instance| answer::healthy(instance, settings.only_passing))
-            .filter_map(Instance::new)
+            .filter_map(|instance| Instance::new(settings, instance))
             .collect();
         table.put(version, lookup, instances.clone());
         Ok(instances)

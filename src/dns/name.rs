@@ -5,15 +5,16 @@
 //! Source: RFC 1035 section 3.1, RFC 4343.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest name in wire form, in bytes.
 const MAX_NAME: usize = 255;
 /// Longest label, in bytes.
 const MAX_LABEL: usize = 63;
 
-/// A domain name in wire form.
+/// A domain name in wire form. Clones share it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Name(Box<[u8]>);
+pub struct Name(Arc<[u8]>);
 
 impl Name {
     /// From text with dots between labels, with or without the last one; `None` when DNS cannot say it.
@@ -39,7 +40,7 @@ impl Name {
 
     fn finish(mut wire: Vec<u8>) -> Option<Self> {
         wire.push(0);
-        (wire.len() <= MAX_NAME).then(|| Self(wire.into_boxed_slice()))
+        (wire.len() <= MAX_NAME).then(|| Self(wire.into()))
     }
 
     /// The wire form, root label included.
@@ -58,7 +59,7 @@ impl Name {
         let mut wire = Vec::with_capacity(own + zone.0.len());
         wire.extend_from_slice(self.0.get(..own)?);
         wire.extend_from_slice(&zone.0);
-        (wire.len() <= MAX_NAME).then(|| Self(wire.into_boxed_slice()))
+        (wire.len() <= MAX_NAME).then(|| Self(wire.into()))
     }
 
     /// What stands left of `zone`, as wire labels without a root; `None` when the name is not inside.
@@ -78,7 +79,7 @@ impl Name {
 
     /// The same name in lower case.
     pub fn to_lowercase(&self) -> Self {
-        Self(self.0.to_ascii_lowercase().into_boxed_slice())
+        Self(self.0.to_ascii_lowercase().into())
     }
 
     /// Whether it is the root.
