@@ -8,10 +8,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rusqlite::hooks::Wal;
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, ffi};
 
 use super::error::{Named, StoreError};
 
@@ -47,7 +48,16 @@ pub(super) struct Db {
     wal_pages: Arc<AtomicU32>,
     checkpointed: u32,
     checkpoint_pages: u32,
+    /// A sync failed: what it was to make durable may be lost, and the next one would not say so.
+    doubtful: bool,
 }
+
+/// How long to wait for readers before the write-ahead log is left as long as it is.
+const READERS_WAIT: Duration = Duration::from_millis(100);
+/// How long anything else waits for its lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Free pages given back in one transaction.
+const VACUUM_STEP: u32 = 1024;
 
 fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE
@@ -87,8 +97,7 @@ pub(super) fn open_reader(
     conn.pragma_update(None, "cache_size", -i64::from(cache_kib))
         .map_err(err)?;
     conn.pragma_update(None, "query_only", true).map_err(err)?;
-    conn.busy_timeout(std::time::Duration::from_secs(5))
-        .map_err(err)?;
+    conn.busy_timeout(LOCK_WAIT).map_err(err)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
 }
@@ -106,6 +115,7 @@ impl Db {
             wal_pages: Arc::default(),
             checkpointed: 0,
             checkpoint_pages: settings.checkpoint_pages,
+            doubtful: false,
         };
         db.prepare(settings)?;
         Ok(db)
@@ -113,24 +123,17 @@ impl Db {
 
     fn prepare(&mut self, settings: &Settings) -> Result<(), StoreError> {
         let err = self.name.err();
-        self.conn
-            .busy_timeout(std::time::Duration::from_secs(5))
-            .map_err(&err)?;
+        self.conn.busy_timeout(LOCK_WAIT).map_err(&err)?;
         self.conn.set_prepared_statement_cache_capacity(128);
-        // Only a new file takes these two.
-        self.conn
-            .pragma_update(None, "page_size", settings.page_size)
-            .map_err(&err)?;
-        self.conn
-            .pragma_update(None, "auto_vacuum", "INCREMENTAL")
-            .map_err(&err)?;
         let get = |pragma: &str| -> Result<i64, StoreError> {
             self.conn
                 .pragma_query_value(None, pragma, |r| r.get(0))
                 .map_err(&err)
         };
         let new = get("schema_version")? == 0 && get("page_count")? <= 1;
-        if !new {
+        if new {
+            self.layout(settings)?;
+        } else {
             self.check(settings)?;
         }
         let mode: String = self
@@ -171,6 +174,14 @@ impl Db {
                 Ok(())
             }))
             .map_err(&err)
+    }
+
+    /// What only a new file takes. SQLite would write it into the head of an old one all the same.
+    fn layout(&self, settings: &Settings) -> Result<(), StoreError> {
+        self.conn
+            .pragma_update(None, "page_size", settings.page_size)
+            .and_then(|()| self.conn.pragma_update(None, "auto_vacuum", "INCREMENTAL"))
+            .map_err(self.name.err())
     }
 
     /// Refuses foreign, newer and damaged files.
@@ -231,6 +242,28 @@ impl Db {
         done
     }
 
+    /// Runs `work` in one transaction that is synced as part of its commit, whatever `synchronous` says: when
+    /// the sync fails, it is undone.
+    pub fn synced_transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.clear_doubt()?;
+        self.synchronous("FULL")?;
+        let done = self.transaction(work);
+        self.synchronous("NORMAL")?;
+        // It is not told apart whether the sync failed, which may have lost more than this transaction.
+        self.doubtful |= done.is_err();
+        done
+    }
+
+    /// Not from the cache: this pragma takes effect when it is prepared.
+    fn synchronous(&self, how: &str) -> Result<(), StoreError> {
+        self.conn
+            .pragma_update(None, "synchronous", how)
+            .map_err(self.name.err())
+    }
+
     /// Runs one statement from the cache of prepared ones.
     pub fn batch(&self, sql: &str) -> Result<(), StoreError> {
         self.conn
@@ -257,31 +290,78 @@ impl Db {
                 .wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
             {
                 log::warn!("store: checkpoint of {} failed: {e}", self.name.0.display());
+                self.doubtful = true;
             }
             self.checkpointed = pages;
         }
     }
 
-    /// Carries the whole write-ahead log into the database and cuts it to nothing, then gives unused
-    /// pages back to the file system. For quiet times after a burst; does nothing when nothing is due.
+    /// Gives unused pages back to the file system, carries the whole write-ahead log into the database and
+    /// cuts it to nothing. For quiet times after a burst; does nothing when nothing is due. Readers that
+    /// last longer keep the write-ahead log as long as it is until the next time.
     pub fn shrink(&mut self) -> Result<(), StoreError> {
-        let free: i64 = self
-            .conn
-            .pragma_query_value(None, "freelist_count", |r| r.get(0))
-            .map_err(self.name.err())?;
-        if free > 0 {
-            let mut s = self
-                .conn
-                .prepare("PRAGMA incremental_vacuum")
-                .map_err(self.name.err())?;
-            let mut rows = s.query([]).map_err(self.name.err())?;
-            while rows.next().map_err(self.name.err())?.is_some() {}
+        let free = |db: &Db| -> Result<u32, StoreError> {
+            db.conn
+                .pragma_query_value(None, "freelist_count", |r| r.get(0))
+                .map_err(db.name.err())
+        };
+        // In steps, so that the write-ahead log keeps its bound.
+        let mut left = free(self)?;
+        while left > 0 {
+            self.vacuum_step().map_err(|e| self.error(e))?;
+            self.after_commit();
+            let now = free(self)?;
+            if now >= left {
+                break;
+            }
+            left = now;
         }
-        if self.wal_pages.swap(0, Ordering::Relaxed) > 0 {
-            self.checkpointed = 0;
-            self.conn
-                .wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)
-                .map_err(self.name.err())?;
+        if self.wal_pages.load(Ordering::Relaxed) > 0 {
+            self.empty_wal()?;
+        }
+        Ok(())
+    }
+
+    fn vacuum_step(&self) -> rusqlite::Result<()> {
+        let sql = format!("PRAGMA incremental_vacuum({VACUUM_STEP})");
+        let mut s = self.conn.prepare_cached(&sql)?;
+        let mut rows = s.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// Carries the whole write-ahead log into the database and cuts it to nothing; false when readers are
+    /// in the way.
+    fn empty_wal(&mut self) -> Result<bool, StoreError> {
+        self.conn
+            .busy_timeout(READERS_WAIT)
+            .map_err(self.name.err())?;
+        let done = self
+            .conn
+            .wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE);
+        self.conn.busy_timeout(LOCK_WAIT).map_err(self.name.err())?;
+        match done {
+            Ok(_) => {
+                self.wal_pages.store(0, Ordering::Relaxed);
+                (self.checkpointed, self.doubtful) = (0, false);
+                Ok(true)
+            }
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+            Err(e) => {
+                self.doubtful = true;
+                Err(self.error(e))
+            }
+        }
+    }
+
+    /// Makes good for a sync that failed: all that the write-ahead log was to keep is written once more,
+    /// into the database, and synced there. Does nothing when no sync failed.
+    pub fn clear_doubt(&mut self) -> Result<(), StoreError> {
+        if self.doubtful && !self.empty_wal()? {
+            return Err(StoreError::Io(format!(
+                "{}: a sync failed, and readers keep the file from being written anew",
+                self.name.0.display()
+            )));
         }
         Ok(())
     }
@@ -297,8 +377,12 @@ impl Db {
     }
 
     /// Syncs the write-ahead log: everything committed so far is then durable, whatever `synchronous`
-    /// says and whoever is reading.
-    pub fn sync_wal(&self) -> Result<(), StoreError> {
+    /// says and whoever is reading. After a sync that failed the next one may succeed without what was
+    /// lost, so that the whole log is carried over instead.
+    pub fn sync_wal(&mut self) -> Result<(), StoreError> {
+        if self.doubtful {
+            return self.clear_doubt();
+        }
         let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
         // SAFETY: the connection is open; for a database in WAL mode this file control yields the log's
         // open file, which lives as long as the connection. Its methods are checked for null.
@@ -321,6 +405,7 @@ impl Db {
         if rc == ffi::SQLITE_OK {
             return Ok(());
         }
+        self.doubtful = true;
         let error = ffi::Error::new(rc);
         Err(self.error(rusqlite::Error::SqliteFailure(error, None)))
     }

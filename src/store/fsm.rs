@@ -241,16 +241,18 @@ impl Fsm {
         let name = self.db.name.clone();
         let pending = &mut self.pending;
         pending.clear();
-        let done = self.db.transaction(|conn| {
+        let replace = |conn: &Connection| {
             snapshot::restore_state(conn, pending, state_bin)
                 .and_then(|()| set_restored(conn, meta))
                 .map_err(|e| e.into_store(&name))
-        });
+        };
+        let done = if self.synced {
+            self.db.synced_transaction(replace)
+        } else {
+            self.db.transaction(replace)
+        };
         self.pending.clear();
         done?;
-        if self.synced {
-            self.db.sync_wal()?;
-        }
         (self.applied, self.term, self.durable) = (meta.index, meta.term, meta.index);
         self.restored = Some(meta.clone());
         self.state.set_applied(self.applied);
