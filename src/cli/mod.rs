@@ -5,15 +5,165 @@
 //! Source: `docs/reference/cli.md`.
 
 mod agent;
+mod catalog;
+mod client;
+mod columns;
+mod command;
+mod data;
+mod event;
+mod force_leave;
+mod info;
+mod join;
+mod keygen;
+mod kv;
+mod leave;
+
+mod maint;
+mod members;
+mod monitor;
+mod operator;
+mod reload;
+mod rtt;
+mod services;
+mod snapshot;
+mod validate;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use command::{Command, FAILED, OK, Shape, asks_for_help, error, say};
+
+/// Exit code when no command is named, or one that does not exist.
+const NO_COMMAND: u8 = 127;
+
+/// All commands, in the order of their names.
+const COMMANDS: &[Command] = &[
+    agent::COMMAND,
+    catalog::COMMAND,
+    event::COMMAND,
+    force_leave::COMMAND,
+    info::COMMAND,
+    join::COMMAND,
+    keygen::COMMAND,
+    kv::COMMAND,
+    leave::COMMAND,
+    maint::COMMAND,
+    members::COMMAND,
+    monitor::COMMAND,
+    operator::COMMAND,
+    reload::COMMAND,
+    rtt::COMMAND,
+    services::COMMAND,
+    snapshot::COMMAND,
+    validate::COMMAND,
+    version::COMMAND,
+];
+
+/// Commands of Consul for what this agent does not have.
+const ABSENT: &[(&str, &str)] = &[
+    ("acl", "ACLs are"),
+    ("config", "configuration entries are"),
+    ("connect", "Connect is"),
+    ("debug", "the debugging archive is"),
+    ("exec", "remote execution is"),
+    ("intention", "Connect is"),
+    ("keyring", "gossip encryption is"),
+    ("login", "auth methods are"),
+    ("logout", "auth methods are"),
+    ("tls", "the built-in certificate authority is"),
+];
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match args.split_first() {
-        Some((name, rest)) if name == "agent" => ExitCode::from(agent::run(rest.to_vec())),
-        _ => ExitCode::from(127),
+    ExitCode::from(run(std::env::args_os().skip(1).collect()))
+}
+
+fn run(args: Vec<OsString>) -> u8 {
+    let is_flag = |arg: &&OsString| arg.to_string_lossy().starts_with('-');
+    let flags = args.iter().take_while(is_flag).count();
+    let is_version = |arg: &OsString| arg == "-v" || arg == "-version" || arg == "--version";
+    if args[..flags].iter().any(is_version) {
+        return version::print();
+    }
+    let Some(name) = args.get(flags) else {
+        return usage(asks_for_help(&args));
+    };
+    let Some(command) = COMMANDS.iter().find(|c| name == c.name) else {
+        return unknown(&name.to_string_lossy(), &args);
+    };
+    if flags > 0 && !asks_for_help(&args[..flags]) {
+        error("Invalid flags before the subcommand. If these flags are for");
+        error("the subcommand, please put them after the subcommand.\n");
+        error(command.help.trim_end());
+        return FAILED;
+    }
+    let mut rest = args[flags + 1..].to_vec();
+    if flags > 0 {
+        rest.insert(0, "-h".into());
+    }
+    command.run(rest)
+}
+
+fn unknown(name: &str, args: &[OsString]) -> u8 {
+    match ABSENT.iter().find(|(absent, _)| *absent == name) {
+        Some((_, what)) => {
+            error(&format!("{name}: {what} not part of consul-lite yet"));
+            FAILED
+        }
+        None => usage(asks_for_help(args)),
+    }
+}
+
+/// The list of commands: asked for, or for want of a known one.
+fn usage(asked: bool) -> u8 {
+    let width = COMMANDS.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    let mut text = String::from(
+        "Usage: consul [--version] [--help] <command> [<args>]\n\nAvailable commands are:",
+    );
+    for command in COMMANDS {
+        text += &format!("\n    {:width$}    {}", command.name, command.synopsis);
+    }
+    text.push('\n');
+    match asked {
+        true => {
+            say(&text);
+            OK
+        }
+        false => {
+            error(&text);
+            NO_COMMAND
+        }
+    }
+}
+
+/// A command that is run with its flags.
+const fn simple(
+    name: &'static str,
+    synopsis: &'static str,
+    help: &'static str,
+    flags: fn() -> crate::config::flags::FlagSet,
+    run: fn(&command::Invocation) -> u8,
+) -> Command {
+    Command {
+        name,
+        synopsis,
+        help,
+        shape: Shape::Run { flags, run },
+    }
+}
+
+/// Commands under a common name.
+const fn group(
+    name: &'static str,
+    synopsis: &'static str,
+    help: &'static str,
+    commands: &'static [Command],
+) -> Command {
+    Command {
+        name,
+        synopsis,
+        help,
+        shape: Shape::Group(commands),
     }
 }

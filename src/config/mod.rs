@@ -19,6 +19,8 @@ mod unsupported;
 
 use std::path::Path;
 
+use crate::structs::ServiceDefinition;
+
 pub use agent::agent_flags;
 pub use build::Host;
 pub use debug::debug_config;
@@ -46,6 +48,17 @@ pub fn load(flags: &Parsed, host: &Host) -> Result<Loaded, String> {
     let sources = Sources::from_flags(flags)?;
     let (config, warnings) = build::build(sources, flags.bool("dev"), host)?;
     Ok(Loaded { config, warnings })
+}
+
+/// The services that files define; what else they hold is read and passed over.
+///
+/// # Errors
+/// As [`load`], for files that cannot be read.
+pub fn services_of<P: AsRef<Path>>(
+    paths: &[P],
+    host: &Host,
+) -> Result<Vec<ServiceDefinition>, String> {
+    build::services(&Sources::from_paths(paths, None)?, host)
 }
 
 /// Loads files and directories alone, as `validate` does.

@@ -16,7 +16,7 @@ use crate::structs::go::{List, quote};
 use crate::structs::{Error, Result};
 
 mod grammar;
-mod regexp;
+pub mod regexp;
 mod schema;
 
 pub use grammar::{MAX_DEPTH, MAX_LENGTH};

@@ -13,6 +13,17 @@ const MAX_COMPILED: usize = 1 << 20;
 /// Largest count in `x{n,m}`, Go's own limit.
 const MAX_REPEAT: u32 = 1000;
 
+/// Compiles an expression; what is wrong with it in Go's words alone.
+///
+/// # Errors
+/// ``error parsing regexp: missing closing ]: `[` ``
+pub fn parse(pattern: &str) -> Result<Regex, String> {
+    compile(pattern).map_err(|text| match text.find("error parsing regexp") {
+        Some(at) => text[at..].to_owned(),
+        None => text,
+    })
+}
+
 /// Compiles an expression.
 ///
 /// # Errors

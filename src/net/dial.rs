@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use smol::Async;
@@ -144,6 +145,16 @@ pub async fn tcp(address: &str) -> Result<Async<TcpStream>> {
         }
     }
     Err(Error::new(first.unwrap_or_default()))
+}
+
+/// Connects to a unix socket.
+///
+/// # Errors
+/// Go's words: `dial unix /tmp/s: connect: no such file or directory`.
+pub async fn unix(path: &str) -> Result<Async<UnixStream>> {
+    Async::<UnixStream>::connect(path)
+        .await
+        .map_err(|e| Error::new(format!("dial unix {path}: connect: {}", errno_text(&e))))
 }
 
 /// A UDP socket that talks to `host:port` only.

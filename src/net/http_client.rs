@@ -238,7 +238,7 @@ impl Answer {
 }
 
 /// hyper's errors in Go's words.
-fn words(error: hyper::Error) -> Error {
+pub(super) fn words(error: hyper::Error) -> Error {
     if error.is_incomplete_message() {
         return Error::new("EOF");
     }

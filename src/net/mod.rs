@@ -10,6 +10,7 @@ pub mod dial;
 pub mod h2;
 mod hpack;
 pub mod http_client;
+pub mod http_stream;
 mod listener;
 pub mod message;
 pub mod mux;

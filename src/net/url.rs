@@ -179,6 +179,32 @@ fn target(text: &str) -> String {
     done.replace(' ', "%20")
 }
 
+/// A path in a URL: what may not stand there is escaped, slashes stay.
+pub fn escape_path(path: &str) -> String {
+    escape(path, b"-_.~/$&+,:;=@")
+}
+
+/// A host in a URL, with every slash escaped: how a unix socket's path appears.
+pub fn escape_host(host: &str) -> String {
+    escape(host, b"-_.~")
+}
+
+/// A value in a query.
+pub fn escape_query(value: &str) -> String {
+    escape(value, b"-_.~ ").replace(' ', "+")
+}
+
+fn escape(text: &str, keep: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || keep.contains(&byte) {
+            true => out.push(char::from(byte)),
+            false => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

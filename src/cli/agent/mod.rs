@@ -8,13 +8,14 @@ mod banner;
 mod identity;
 mod notify;
 mod options;
-mod signals;
+pub(super) mod signals;
 mod start;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
+use super::command::{Command, Shape, asks_for_help};
 use crate::agent::logging;
 use crate::config::flags::{FlagError, Parsed};
 use crate::config::{self, Config, Host, Loaded, Log};
@@ -22,15 +23,27 @@ use crate::config::{self, Config, Host, Loaded, Log};
 /// Exit code after a failure.
 const FAILED: u8 = 1;
 
-const HELP: &str = "Usage: consul-lite agent [options]
+/// The command in the list of all.
+pub const COMMAND: Command = Command {
+    name: "agent",
+    synopsis: "Runs an agent",
+    help: HELP,
+    shape: Shape::Raw(run),
+};
+
+const HELP: &str = "Usage: consul agent [options]
 
   Starts the agent and runs until an interrupt is received. The agent
   represents a single node in a cluster.
 ";
 
 /// Runs the command; its exit code.
-pub fn run(args: Vec<OsString>) -> u8 {
+fn run(args: Vec<OsString>) -> u8 {
     let flags = config::agent_flags();
+    if asks_for_help(&args) {
+        println!("{HELP}\n{}", flags.help());
+        return 0;
+    }
     let parsed = match flags.parse(args) {
         Ok(parsed) => parsed,
         Err(FlagError::Help) => {

@@ -20,6 +20,7 @@ use super::runtime::{Config, StringMap};
 use super::sockaddr::{self, Interface};
 use super::source::Sources;
 use super::tree::Tree;
+use crate::structs::ServiceDefinition;
 use crate::structs::go::{Any, GoDuration};
 
 /// What is asked of the machine, so that tests can answer in its place.
@@ -78,6 +79,25 @@ pub(super) fn build(
     let config = builder.config()?;
     rules::after(&mut builder, &config)?;
     Ok((config, builder.warnings))
+}
+
+/// Builds the services alone.
+///
+/// # Errors
+/// Consul's text.
+pub(super) fn services(sources: &Sources, host: &Host) -> Result<Vec<ServiceDefinition>, String> {
+    let mut builder = Builder {
+        tree: &sources.tree,
+        host,
+        dev_mode: false,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let services = builder.services();
+    match builder.errors.is_empty() {
+        true => Ok(services),
+        false => Err(multierror(&builder.errors)),
+    }
 }
 
 impl Builder<'_> {
