@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::client::{Client, Query};
-use super::columns::table;
+use super::columns::{spaced, table};
 use super::command::{Command, Invocation, NAMESPACE, OK, error, say, server_flags};
 use super::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
@@ -272,7 +272,8 @@ fn services(call: &Invocation) -> u8 {
         tags.sort();
         vec![name, tags.join(",")]
     });
-    table(&rows.collect::<Vec<_>>()).iter().for_each(say);
+    let lines = spaced(&rows.collect::<Vec<_>>(), "      ");
+    say(lines.join("\n").trim_end());
     OK
 }
 

@@ -17,6 +17,7 @@ mod join;
 mod keygen;
 mod kv;
 mod leave;
+mod lock;
 
 mod maint;
 mod members;
@@ -48,6 +49,7 @@ const COMMANDS: &[Command] = &[
     keygen::COMMAND,
     kv::COMMAND,
     leave::COMMAND,
+    lock::COMMAND,
     maint::COMMAND,
     members::COMMAND,
     monitor::COMMAND,
@@ -90,7 +92,7 @@ fn run(args: Vec<OsString>) -> u8 {
         return usage(asks_for_help(&args));
     };
     let Some(command) = COMMANDS.iter().find(|c| name == c.name) else {
-        return unknown(&name.to_string_lossy(), &args);
+        return unknown(&name.to_string_lossy());
     };
     if flags > 0 && !asks_for_help(&args[..flags]) {
         error("Invalid flags before the subcommand. If these flags are for");
@@ -105,13 +107,13 @@ fn run(args: Vec<OsString>) -> u8 {
     command.run(rest)
 }
 
-fn unknown(name: &str, args: &[OsString]) -> u8 {
+fn unknown(name: &str) -> u8 {
     match ABSENT.iter().find(|(absent, _)| *absent == name) {
         Some((_, what)) => {
             error(&format!("{name}: {what} not part of consul-lite yet"));
             FAILED
         }
-        None => usage(asks_for_help(args)),
+        None => usage(false),
     }
 }
 

@@ -145,8 +145,8 @@ fn register(call: &Invocation) -> u8 {
         Ok(service) => service,
         Err(code) => return code,
     };
-    let named = !flags.name.is_empty() || !flags.id.is_empty();
-    if !files.is_empty() && named {
+    // Consul looks at the name alone here.
+    if !files.is_empty() && !flags.name.is_empty() {
         return call.fail("Service registration requires arguments or -id, not both.");
     }
     if files.is_empty() && flags.name.is_empty() {

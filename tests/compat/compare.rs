@@ -463,9 +463,10 @@ fn usage(lines: &[String]) -> Option<Vec<String>> {
     let at = lines.iter().position(|l| l.starts_with("Usage:"))?;
     let mut out = lines[..=at].to_vec();
     let flag = |l: &String| {
-        let l = l.trim_start();
+        // Deeper lines are sentences, which may begin with the name of another flag.
+        let l = l.strip_prefix("  ").filter(|l| l.starts_with('-'))?;
         let name = l.split(['=', ' ', ',', '\t']).next().unwrap_or_default();
-        (l.starts_with('-') && name.len() > 1).then(|| name.to_string())
+        (name.len() > 1).then(|| name.to_string())
     };
     let mut flags: Vec<String> = lines[at + 1..].iter().filter_map(flag).collect();
     flags.sort();

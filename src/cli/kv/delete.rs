@@ -46,7 +46,7 @@ fn run(call: &Invocation) -> u8 {
         [key] => typed(key),
         more => {
             let n = more.len();
-            return call.fail(format!("Error! Too many arguments (expected 1, got {n})"));
+            return call.fail(format!("Too many arguments (expected 1, got {n})"));
         }
     };
     if key.is_empty() && !recurse {

@@ -29,7 +29,7 @@ fn run(call: &Invocation) -> u8 {
         [key] => typed(key),
         more => {
             let n = more.len();
-            return call.fail(format!("Error! Too many arguments (expected 1, got {n})"));
+            return call.fail(format!("Too many arguments (expected 1, got {n})"));
         }
     };
     let client = match Client::new(&call.args) {

@@ -61,7 +61,7 @@ fn run(call: &Invocation) -> u8 {
         [key] => key,
         more => {
             let n = more.len();
-            return call.fail(format!("Error! Too many arguments (expected 1, got {n})"));
+            return call.fail(format!("Too many arguments (expected 1, got {n})"));
         }
     };
     // A lone separator would otherwise be no key at all.

@@ -113,6 +113,10 @@ pub(super) fn before(builder: &mut Builder<'_>, config: &Config) -> Result<(), S
     {
         return Err("DNS address cannot be a unix socket".to_owned());
     }
+    let nowhere = |addr: &String| matches!(addr.as_str(), "0.0.0.0" | "::" | "[::]");
+    if config.dns.recursors.iter().any(nowhere) {
+        return Err("DNS recursor address cannot be 0.0.0.0, :: or [::]".to_owned());
+    }
     alt_domain(config)?;
     bootstrap(builder, config)?;
     if config.check_output_max_size < 1 {
