@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 
-use consul_lite::gossip::Keyring;
 use consul_lite::gossip::codec::crypt::{Key, NONCE, Nonces};
 use consul_lite::gossip::codec::framing::Framer;
 use consul_lite::gossip::codec::message::{Message, parse_ip};
@@ -13,7 +12,8 @@ use consul_lite::gossip::codec::packet::Envelope;
 use consul_lite::gossip::codec::push_pull::NodeStatus;
 use consul_lite::gossip::codec::serf::SerfMessage;
 use consul_lite::gossip::codec::{kind, layers, lzw, tags};
-use consul_lite::wire::{Value, msgpack};
+use consul_lite::gossip::{Keyring, snapshot};
+use consul_lite::wire::{Value, json, msgpack};
 
 use crate::expected::same;
 use crate::vectors::{Vector, canonical, load, values};
@@ -459,4 +459,43 @@ fn damaged_gossip_is_refused_or_survives() {
         }
     }
     assert!(accepted > 5_000, "only {accepted} were accepted");
+}
+
+#[test]
+fn snapshots_of_a_real_agent_are_replayed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vectors/serf");
+    for name in ["c1.local", "s2.local", "s2.remote"] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.snapshot")));
+        let found = snapshot::replay(&text.expect("a snapshot"), false);
+        let beside = std::fs::read(folder.join(format!("{name}.json"))).expect("a decoding");
+        let beside = json::decode_whole(&beside).expect("JSON");
+        let alive = found.alive.iter();
+        let alive = alive.map(|(name, addr)| (name.as_str(), text_of(addr)));
+        let shown = map(vec![
+            ("alive", map(alive.collect())),
+            ("clocks", clocks(&found, &beside)),
+            ("lines", beside.get("lines").expect("a number").clone()),
+        ]);
+        assert_eq!(same(&shown, &beside), Ok(()), "{name}");
+    }
+}
+
+fn text_of(addr: &std::net::SocketAddr) -> Shown {
+    text(&addr.to_string())
+}
+
+/// The clocks that the decoding beside shows: those that were written.
+fn clocks(found: &snapshot::Replayed, beside: &Value<'_>) -> Shown {
+    let all = [
+        ("clock", found.clock),
+        ("event-clock", found.event_clock),
+        ("query-clock", found.query_clock),
+    ];
+    let written = |name: &str| beside.get("clocks").is_some_and(|c| c.get(name).is_some());
+    let shown = all
+        .into_iter()
+        .filter(|(name, time)| *time > 0 || written(name));
+    map(shown
+        .map(|(name, time)| (name, Value::Uint(time)))
+        .collect())
 }

@@ -18,12 +18,10 @@ use std::time::Instant;
 
 use world::World;
 
+use crate::number;
+
 /// Seeds run when nothing else is asked for: well under 20 seconds in a debug build on two cores.
 const DEFAULT_SEEDS: u64 = 300;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 /// After this many broken worlds the rest would teach nothing new.
 const ENOUGH_BROKEN: usize = 10;

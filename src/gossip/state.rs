@@ -1,0 +1,285 @@
+//! What news about a member change: alive, suspect, dead, and how we defend ourselves.
+//!
+//! Holds true: of two news about a member the one with the larger incarnation wins, and among equals
+//! dead beats suspect beats alive; only the member itself makes its incarnation grow.
+//! Source: SWIM (2002), section 4.2; `docs/reference/gossip.md` section 7.
+
+use std::net::SocketAddr;
+
+use super::Pool;
+use super::codec::message::{Accusation, Alive, Message, Versions, parse_ip};
+use super::codec::push_pull::NodeStatus;
+use super::codec::tags::{self, MAX_META};
+use super::leave::Phase;
+use super::members::Node;
+use super::merge_filter::Candidate;
+use super::suspicion::Suspicion;
+use super::timer::Timer;
+
+/// An alive message that makes sense.
+struct News {
+    addr: SocketAddr,
+    versions: Versions,
+}
+
+impl Pool {
+    /// Queues news about a member.
+    fn broadcast(&mut self, name: &str, message: &Message) {
+        if let Ok(bytes) = message.encode() {
+            self.queues.nodes.push(Some(name), bytes, None);
+            self.arm_gossip();
+        }
+    }
+
+    /// Whether an alive message makes sense, and who it is about may be in the pool.
+    fn checked(&self, m: &Alive) -> Option<News> {
+        let versions = Versions::try_from(&m.vsn[..]).ok()?;
+        let [min, max, ..] = versions;
+        let sound = min > 0 && max > 0 && min <= max && m.meta.len() <= MAX_META;
+        if !sound || m.node.is_empty() {
+            return None;
+        }
+        let port = if m.port == 0 {
+            self.config.addr.port()
+        } else {
+            m.port
+        };
+        let addr = SocketAddr::new(parse_ip(&m.addr).ok()?, port);
+        if !self.is_self(&m.node) {
+            let (name, tags) = (&m.node[..], &tags::decode(&m.meta));
+            let left = false;
+            let refused = self.config.filter.check(&[Candidate { name, tags, left }]);
+            if let Err(e) = refused {
+                log::warn!(target: &self.config.loggers[0],
+                    "memberlist: ignoring alive message for '{name}': {e}");
+                return None;
+            }
+        }
+        Some(News { addr, versions })
+    }
+
+    /// Somebody is there. `bootstrap` when we say so about ourselves, at the start or with new tags.
+    pub(super) fn on_alive(&mut self, m: &Alive, bootstrap: bool) {
+        let own = self.is_self(&m.node);
+        if own && self.phase != Phase::Running {
+            return;
+        }
+        let Some(News { addr, versions }) = self.checked(m) else {
+            return;
+        };
+        let reclaim = self.config.dead_node_reclaim;
+        let mut takeover = false;
+        let unknown = self.nodes.get(&m.node).is_none();
+        if unknown && (m.incarnation == 0 || !self.insert(m, addr, versions)) {
+            return;
+        }
+        match self.nodes.get(&m.node) {
+            Some(node) if node.addr != addr => {
+                let dead_for = self.now.saturating_sub(node.since);
+                takeover = match node.status {
+                    NodeStatus::Left => true,
+                    NodeStatus::Dead => !reclaim.is_zero() && dead_for > reclaim,
+                    NodeStatus::Alive | NodeStatus::Suspect => false,
+                };
+                if !takeover {
+                    self.on_conflict(&m.node, addr);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&m.node) else {
+            return;
+        };
+        let stale = if own {
+            m.incarnation < node.incarnation
+        } else {
+            m.incarnation <= node.incarnation && !takeover
+        };
+        if stale {
+            return;
+        }
+        node.suspicion = None;
+        if own && !bootstrap {
+            let known = node.incarnation == m.incarnation
+                && node.meta == *m.meta
+                && node.versions == versions;
+            if !known {
+                log::warn!(target: &self.config.loggers[0],
+                    "memberlist: Refuting an alive message for '{}' ({addr})", m.node);
+                self.refute(m.incarnation);
+            }
+            return;
+        }
+        let was = node.status;
+        let changed = node.meta != *m.meta;
+        node.incarnation = m.incarnation;
+        node.meta = m.meta.to_vec();
+        node.addr = addr;
+        node.versions = versions;
+        if was != NodeStatus::Alive {
+            node.status = NodeStatus::Alive;
+            node.since = now;
+        }
+        self.broadcast(&m.node, &Message::Alive(m.clone()));
+        match was {
+            NodeStatus::Dead | NodeStatus::Left => self.node_joined(&m.node),
+            _ if changed => self.node_updated(&m.node),
+            _ => {}
+        }
+    }
+
+    /// A node never heard of: as dead until the rest of the rules have been followed.
+    fn insert(&mut self, m: &Alive, addr: SocketAddr, versions: Versions) -> bool {
+        let node = Node {
+            name: m.node.clone(),
+            addr,
+            meta: m.meta.to_vec(),
+            versions,
+            incarnation: 0,
+            status: NodeStatus::Dead,
+            since: self.now,
+            suspicion: None,
+        };
+        let done = self.nodes.insert(node, &mut self.rng);
+        self.arm();
+        done
+    }
+
+    /// Somebody does not answer, says somebody.
+    pub(super) fn on_suspect(&mut self, m: &Accusation) {
+        let (now, n, own) = (self.now, self.nodes.len(), self.is_self(&m.node));
+        let Some(node) = self.nodes.get_mut(&m.node) else {
+            return;
+        };
+        if m.incarnation < node.incarnation {
+            return;
+        }
+        if let Some(suspicion) = &mut node.suspicion {
+            if suspicion.confirm(&m.from) {
+                let (at, generation) = (suspicion.deadline(), suspicion.generation);
+                self.timers
+                    .set(at, Timer::Suspicion(m.node.clone(), generation));
+                self.broadcast(&m.node, &Message::Suspect(m.clone()));
+            }
+            return;
+        }
+        if node.status != NodeStatus::Alive {
+            return;
+        }
+        if own {
+            log::warn!(target: &self.config.loggers[0],
+                "memberlist: Refuting a suspect message (from: {})", m.from);
+            self.refute(m.incarnation);
+            return;
+        }
+        let mults = (
+            self.config.suspicion_mult,
+            self.config.suspicion_max_timeout_mult,
+        );
+        let interval = self.config.probe_interval;
+        let mut suspicion = Suspicion::new(now, &m.from, n, mults, interval);
+        self.generation += 1;
+        suspicion.generation = self.generation;
+        let timer = Timer::Suspicion(m.node.clone(), self.generation);
+        self.timers.set(suspicion.deadline(), timer);
+        node.suspicion = Some(suspicion);
+        node.incarnation = m.incarnation;
+        node.status = NodeStatus::Suspect;
+        node.since = now;
+        self.broadcast(&m.node, &Message::Suspect(m.clone()));
+    }
+
+    /// A suspect has not defended itself in time, if this timer is still the one of its suspicion.
+    pub(super) fn suspicion_ended(&mut self, name: &str, generation: u64) {
+        let Some(node) = self.nodes.get(name) else {
+            return;
+        };
+        let current = node.suspicion.as_ref();
+        let Some(suspicion) = current.filter(|s| s.generation == generation) else {
+            return;
+        };
+        // A confirmation has set an earlier timer: this one may be late, never early.
+        if suspicion.deadline() > self.now {
+            return;
+        }
+        log::info!(target: &self.config.loggers[0],
+            "memberlist: Marking {name} as failed, suspect timeout reached ({} peer confirmations)",
+            suspicion.confirmations());
+        let dead = Accusation {
+            incarnation: node.incarnation,
+            node: name.to_owned(),
+            from: self.config.name.clone(),
+        };
+        self.on_dead(&dead);
+    }
+
+    /// Somebody is gone, says somebody.
+    pub(super) fn on_dead(&mut self, m: &Accusation) {
+        let (now, own) = (self.now, self.is_self(&m.node));
+        let Some(node) = self.nodes.get_mut(&m.node) else {
+            return;
+        };
+        if m.incarnation < node.incarnation {
+            return;
+        }
+        node.suspicion = None;
+        if matches!(node.status, NodeStatus::Dead | NodeStatus::Left) {
+            return;
+        }
+        if own && self.phase == Phase::Running {
+            log::warn!(target: &self.config.loggers[0],
+                "memberlist: Refuting a dead message (from: {})", m.from);
+            self.refute(m.incarnation);
+            return;
+        }
+        node.incarnation = m.incarnation;
+        node.since = now;
+        node.status = if m.from == m.node {
+            NodeStatus::Left
+        } else {
+            NodeStatus::Dead
+        };
+        if own {
+            self.broadcast_own_end(m);
+        } else {
+            self.broadcast(&m.node, &Message::Dead(m.clone()));
+        }
+        self.node_gone(&m.node);
+    }
+
+    /// We are there, whatever is said.
+    fn refute(&mut self, accused: u32) {
+        self.awareness.add(1);
+        let Some(node) = self.nodes.get_mut(&self.config.name) else {
+            return;
+        };
+        node.incarnation = node.incarnation.max(accused).saturating_add(1);
+        let alive = Message::Alive(node.alive());
+        let name = self.config.name.clone();
+        self.broadcast(&name, &alive);
+    }
+
+    /// Tells the pool our tags, which are others now.
+    ///
+    /// # Errors
+    /// When they are too long; nothing has changed then.
+    pub fn set_tags(
+        &mut self,
+        now: std::time::Duration,
+        tags: tags::Tags,
+    ) -> Result<(), super::Error> {
+        self.input(now);
+        let meta = tags::encode(&tags)?;
+        let Some(node) = self.nodes.get_mut(&self.config.name) else {
+            return Ok(());
+        };
+        let mut alive = node.alive();
+        alive.incarnation = alive.incarnation.saturating_add(1);
+        alive.meta = crate::structs::go::Bytes(meta);
+        self.config.tags = tags;
+        self.on_alive(&alive, true);
+        Ok(())
+    }
+}
