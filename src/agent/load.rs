@@ -45,8 +45,13 @@ impl Agent {
             .set_discard_check_output(new.discard_check_output);
         self.unload();
         let loaded = async {
-            self.load_services(&new).await?;
-            self.load_checks(&new, &known).await
+            let failed = |what: &str, e: Error| Error::new(format!("Failed reloading {what}: {e}"));
+            self.load_services(&new)
+                .await
+                .map_err(|e| failed("services", e))?;
+            self.load_checks(&new, &known)
+                .await
+                .map_err(|e| failed("checks", e))
         }
         .await;
         if tokens {
@@ -73,6 +78,9 @@ impl Agent {
     async fn load_services(&self, config: &Config) -> Result<()> {
         for definition in &config.services {
             self.load_service(definition).await.map_err(|e| {
+                if e.is(super::service::INVALID_CHECKS) {
+                    return e;
+                }
                 let id = quote(&definition.id);
                 Error::new(format!("Failed to register service {id}: {e}"))
             })?;

@@ -15,6 +15,9 @@ use crate::structs::{
     CheckType, Error, HealthCheck, NodeService, Result, ServiceDefinition, Weights, validate_meta,
 };
 
+/// How the text about wrong checks of a service begins.
+pub(super) const INVALID_CHECKS: &str = "Failed to validate checks";
+
 /// A service to be registered.
 pub struct NewService {
     /// The service.
@@ -77,7 +80,7 @@ impl Agent {
         let persist = source == Source::Remote;
         let checks = definition.check_types().map_err(|e| {
             Error::new(format!(
-                "Failed to validate checks for service \"{}\": {e}",
+                "{INVALID_CHECKS} for service \"{}\": {e}",
                 definition.name
             ))
         })?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::Timer;
 
+use super::head::{escaped_target, refusal};
 use crate::net::Stream;
 
 /// How long a client may make the server wait in the middle of something.
@@ -93,6 +94,10 @@ pub struct Conn {
     patience: Patience,
     /// Bytes came that belong to a request not yet handed out.
     begun: bool,
+    /// What of a rewritten beginning did not fit into hyper's buffer.
+    left: Vec<u8>,
+    /// An answer that takes the place of hyper's, and how much of it is sent.
+    refusal: Option<(Vec<u8>, usize)>,
     reading: Option<Pin<Box<Timer>>>,
     writing: Option<Pin<Box<Timer>>>,
 }
@@ -105,6 +110,8 @@ impl Conn {
             phase,
             patience,
             begun: false,
+            left: Vec::new(),
+            refusal: None,
             reading: None,
             writing: None,
         }
@@ -145,17 +152,38 @@ impl Read for Conn {
             this.begun = false;
             this.reading = None;
         }
+        if !this.left.is_empty() {
+            let taken = this.left.len().min(buf.remaining());
+            buf.put_slice(&this.left[..taken]);
+            this.left.drain(..taken);
+            return Poll::Ready(Ok(()));
+        }
         // SAFETY: only initialised bytes are written to the buffer, none is made uninitialised.
         let room = unsafe { buf.as_mut() };
         match this.stream.poll_recv(cx, room) {
             Poll::Ready(Ok(n)) => {
+                let mut rewritten = None;
                 match this.phase.get() {
                     Phase::Body => this.reading = None,
                     // A head's time counts from its first byte, so its timer stays.
-                    Phase::Head | Phase::Handling => this.begun = n > 0,
+                    Phase::Head | Phase::Handling => {
+                        if !this.begun {
+                            // SAFETY: `poll_recv` has initialised `n` bytes, and they are only read.
+                            let begin =
+                                unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), n) };
+                            rewritten = escaped_target(begin);
+                        }
+                        this.begun = n > 0;
+                    }
                 }
-                // SAFETY: `poll_recv` has initialised `n` bytes.
-                unsafe { buf.advance(n) };
+                match rewritten {
+                    Some(mut bytes) => {
+                        this.left = bytes.split_off(bytes.len().min(buf.remaining()));
+                        buf.put_slice(&bytes);
+                    }
+                    // SAFETY: `poll_recv` has initialised `n` bytes.
+                    None => unsafe { buf.advance(n) },
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
@@ -171,6 +199,9 @@ impl Write for Conn {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.refuses(bytes) {
+            return this.send_refusal(bytes.len(), cx);
+        }
         let sent = this.stream.poll_send(cx, bytes);
         this.sent(sent, cx)
     }
@@ -181,6 +212,12 @@ impl Write for Conn {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Some(first) = slices.first()
+            && this.refuses(first)
+        {
+            let all = slices.iter().map(|s| s.len()).sum();
+            return this.send_refusal(all, cx);
+        }
         let sent = this.stream.poll_send_vectored(cx, slices);
         this.sent(sent, cx)
     }
@@ -199,6 +236,28 @@ impl Write for Conn {
 }
 
 impl Conn {
+    /// Whether hyper answers for itself, because what came is no request that could be handed out.
+    fn refuses(&mut self, bytes: &[u8]) -> bool {
+        if self.refusal.is_none() && self.begun && self.phase.get() == Phase::Head {
+            self.refusal = refusal(bytes).map(|text| (text, 0));
+        }
+        self.refusal.is_some()
+    }
+
+    /// Sends the other answer; `replaced` is the length of hyper's, which counts as sent at the end.
+    fn send_refusal(&mut self, replaced: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some((text, done)) = &mut self.refusal
+            && let Some(rest) = text.get(*done..).filter(|rest| !rest.is_empty())
+        {
+            match self.stream.poll_send(cx, rest) {
+                Poll::Ready(Ok(sent)) => *done += sent,
+                other => return self.sent(other, cx),
+            }
+        }
+        self.refusal = None;
+        self.sent(Poll::Ready(Ok(replaced)), cx)
+    }
+
     /// Bounds the wait for a client that takes nothing.
     fn sent(
         &mut self,

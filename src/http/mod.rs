@@ -24,6 +24,7 @@ mod discovery;
 mod error;
 mod event;
 mod gzip;
+mod head;
 mod health;
 mod internal_ui;
 mod kv;

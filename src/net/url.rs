@@ -125,6 +125,52 @@ impl Url {
     }
 }
 
+/// A URL as Go prints it in errors: the path escaped where it has to be, the password hidden.
+pub fn shown(text: &str) -> String {
+    let (text, fragment) = match text.split_once('#') {
+        Some((text, fragment)) => (text, Some(fragment)),
+        None => (text, None),
+    };
+    let (text, query) = match text.split_once('?') {
+        Some((text, query)) => (text, Some(query)),
+        None => (text, None),
+    };
+    let start = text.find("://").map_or(0, |at| {
+        let rest = text.get(at + 3..).unwrap_or_default();
+        at + 3 + rest.find('/').unwrap_or(rest.len())
+    });
+    let (before, path) = text.split_at(start);
+    let mut out = match (before.split_once("://"), before.rsplit_once('@')) {
+        (Some((scheme, rest)), Some((_, host))) => match rest.split_once(':') {
+            Some((user, _)) if user.len() < rest.len() - host.len() => {
+                format!("{scheme}://{user}:***@{host}")
+            }
+            _ => before.to_owned(),
+        },
+        _ => before.to_owned(),
+    };
+    escape_into(&mut out, path);
+    if let Some(query) = query {
+        out.push('?');
+        out.push_str(query);
+    }
+    if let Some(fragment) = fragment {
+        out.push('#');
+        escape_into(&mut out, fragment);
+    }
+    out
+}
+
+fn escape_into(out: &mut String, part: &str) {
+    for byte in part.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@!'()*[]%".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
 fn split_authority(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(inner) => {
@@ -235,6 +281,20 @@ mod tests {
             ),
         ] {
             assert_eq!(Url::parse(text), Err(Error::new(error)));
+        }
+    }
+
+    #[test]
+    fn shown_as_go_prints_them() {
+        for (text, wanted) in [
+            ("not a url", "not%20a%20url"),
+            ("a b/c?d e#f g", "a%20b/c?d e#f%20g"),
+            ("http://h:1/a b?c d", "http://h:1/a%20b?c d"),
+            ("http://u:secret@h/x", "http://u:***@h/x"),
+            ("http://u@h:1/%41", "http://u@h:1/%41"),
+            ("http://h:80", "http://h:80"),
+        ] {
+            assert_eq!(shown(text), wanted);
         }
     }
 

@@ -49,7 +49,7 @@ impl Server {
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .into();
-        if let Some(port) = o.serf_wan_port {
+        if let Some(port) = o.serf_wan_port.filter(|_| !wan) {
             tags.insert("wan_join_port".to_owned(), port.to_string());
         }
         if o.bootstrap {

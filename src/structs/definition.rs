@@ -268,7 +268,7 @@ pub struct CheckDefinition {
     /// `passing`, `warning`, `critical`, or empty for critical.
     #[serde(rename = "Status")]
     pub status: String,
-    #[serde(rename = "ScriptArgs", alias = "Args", alias = "script_args")]
+    #[serde(rename = "ScriptArgs", alias = "args", alias = "script_args")]
     pub script_args: List<String>,
     #[serde(rename = "HTTP")]
     pub http: String,

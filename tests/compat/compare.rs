@@ -1,6 +1,7 @@
 //! Compares what two sides answered, field by field. What cannot be equal is compared by how it relates:
 //! Raft indexes by order (two values equal, greater or smaller on one side must be so on the other),
-//! UUIDs by identity (the same on one side, the same on the other), times and versions by being such.
+//! UUIDs and content hashes by identity (the same on one side, the same on the other), times and versions
+//! by being such.
 
 use std::collections::BTreeMap;
 
@@ -273,6 +274,7 @@ impl Pass<'_> {
                         _ => x == y,
                     }
                 }
+                (Some(x), Some(y)) if name == "x-consul-contenthash" => self.relations.uuid(x, y),
                 (Some(x), Some(y)) => self.relations.same_text(x, y),
                 _ => x == y,
             };
@@ -374,6 +376,11 @@ impl Pass<'_> {
                 };
                 if !same {
                     self.differ(path, x, y);
+                }
+            }
+            (Json::Text(x), Json::Text(y)) if path.ends_with(".ContentHash") => {
+                if !self.relations.uuid(x, y) {
+                    self.differ(path, format!("\"{x}\""), format!("\"{y}\""));
                 }
             }
             (Json::Text(x), Json::Text(y)) => {

@@ -1,7 +1,8 @@
 //! Alias checks: they are as well as the checks of another service or node.
 //!
-//! Holds true: without a node the aliased service is one of this agent, and every change of its checks
-//! counts at once; with a node the catalog is asked by blocking queries. A check never follows itself.
+//! Holds true: without a node the aliased service is one of this agent, and every new status of its checks
+//! counts at once, checks of the node itself within a minute; with a node the catalog is asked by blocking
+//! queries. A check that belongs to the service it follows counts itself, as a running Consul shows.
 //! Source: `docs/reference/http-2.md` section 4.3.
 
 use std::sync::Arc;
@@ -9,12 +10,16 @@ use std::time::Duration;
 
 use super::{Outcome, Surroundings};
 use crate::agent::local::{PASSING, State, WARNING};
+use smol::future::FutureExt;
+
 use crate::drive::sleep;
 use crate::structs::rpc::{Delegate, call, method};
 use crate::structs::{CheckType, HealthCheck, NodeSpecificRequest, QueryOptions, Result};
 
 /// Shortest and longest pause after the catalog could not be asked.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How often a local service is looked at although nothing is said to have changed.
+const LOOK: Duration = Duration::from_secs(60);
 
 pub(super) struct Alias {
     state: Arc<State>,
@@ -48,8 +53,10 @@ impl Alias {
     }
 
     async fn follow_local(&self) {
+        let followed = self.state.follow(&self.service_id);
         loop {
-            let changed = self.state.listen();
+            // Listen before looking: what comes in between is not missed.
+            let changed = followed.listen();
             let missing =
                 !self.service_id.is_empty() && self.state.service(&self.service_id).is_none();
             if missing {
@@ -58,7 +65,7 @@ impl Alias {
                 let checks = self.state.checks_for_service(&self.service_id, true);
                 self.report(&self.judge(&checks));
             }
-            changed.await;
+            changed.or(sleep(LOOK)).await;
         }
     }
 
@@ -126,7 +133,9 @@ impl Alias {
         let mut any = false;
         for check in checks {
             let concerns = check.service_id.is_empty() || check.service_id == self.service_id;
-            let own = check.check_id == self.check_id
+            // A node's own check would for ever be as bad as it has been once.
+            let own = check.service_id.is_empty()
+                && check.check_id == self.check_id
                 && (self.node.is_empty() || self.node == self.state.identity().node);
             if !concerns || own {
                 continue;

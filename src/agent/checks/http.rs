@@ -14,7 +14,8 @@ use super::tcp::tls_of;
 use super::{DEFAULT_TIMEOUT, Outcome, Surroundings, head, limit};
 use crate::drive::{now, sleep_until};
 use crate::net::http_client::{Answer, Ask, exchange};
-use crate::net::url::Url;
+use crate::net::url::{Url, shown};
+use crate::structs::go::quote;
 use crate::structs::{CheckType, Error, Result};
 
 /// After this many redirects the check gives up.
@@ -91,7 +92,7 @@ impl HttpProbe {
         if let Some(first) = verb.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        Error::new(format!("{verb} \"{url}\": {e}"))
+        Error::new(format!("{verb} {}: {e}", quote(&shown(url))))
     }
 
     async fn fetch(&self) -> Result<Answer> {

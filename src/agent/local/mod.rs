@@ -10,9 +10,9 @@
 mod compare;
 mod sync;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use event_listener::{Event, EventListener};
@@ -154,6 +154,8 @@ pub struct State {
     check_update_interval: Duration,
     discard_check_output: AtomicBool,
     changed: Event,
+    /// Who waits for the checks of one service, or of the node alone under the empty ID.
+    followed: Mutex<HashMap<String, Weak<Event>>>,
     trigger: Trigger,
     /// Held while the catalog is compared or pushed to, so that two pushes do not cross.
     sync_lock: smol::lock::Mutex<()>,
@@ -169,6 +171,7 @@ impl State {
             check_update_interval,
             discard_check_output: AtomicBool::new(false),
             changed: Event::new(),
+            followed: Mutex::default(),
             trigger: Trigger::default(),
             sync_lock: smol::lock::Mutex::new(()),
         }
@@ -196,6 +199,26 @@ impl State {
 
     fn notify(&self) {
         self.changed.notify(usize::MAX);
+    }
+
+    /// What is notified when a service comes or goes, or its checks come, go or change their status; the
+    /// empty ID stands for the checks of no service. Outputs that change alone do not count.
+    pub fn follow(&self, service_id: &str) -> Arc<Event> {
+        let mut followed = self.followed.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(event) = followed.get(service_id).and_then(Weak::upgrade) {
+            return event;
+        }
+        followed.retain(|_, event| event.strong_count() > 0);
+        let event = Arc::new(Event::new());
+        followed.insert(service_id.to_owned(), Arc::downgrade(&event));
+        event
+    }
+
+    fn notify_followers(&self, service_id: &str) {
+        let followed = self.followed.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(event) = followed.get(service_id).and_then(Weak::upgrade) {
+            event.notify(usize::MAX);
+        }
     }
 
     /// Whether outputs are thrown away from now on; what is stored is emptied at once.
@@ -248,8 +271,9 @@ impl State {
             return Err(full("services"));
         }
         let version = inner.next_version();
+        let id = service.id.clone();
         inner.services.insert(
-            service.id.clone(),
+            id.clone(),
             ServiceState {
                 service: Arc::new(service),
                 token: token.to_owned(),
@@ -260,6 +284,7 @@ impl State {
         );
         drop(inner);
         self.notify();
+        self.notify_followers(&id);
         Ok(())
     }
 
@@ -280,6 +305,7 @@ impl State {
         }
         drop(inner);
         self.notify();
+        self.notify_followers(id);
         Ok(())
     }
 
@@ -342,6 +368,7 @@ impl State {
             .and_then(|c| c.critical_since);
         let critical_since = (check.status == CRITICAL).then(|| before.unwrap_or_else(now));
         let version = inner.next_version();
+        let service_id = check.service_id.clone();
         inner.checks.insert(
             check.check_id.clone(),
             CheckState {
@@ -356,6 +383,7 @@ impl State {
         );
         drop(inner);
         self.notify();
+        self.notify_followers(&service_id);
         Ok(())
     }
 
@@ -366,17 +394,17 @@ impl State {
     pub fn remove_check(&self, id: &str) -> Result<()> {
         let mut inner = self.lock();
         let version = inner.next_version();
-        match inner.checks.get_mut(id).filter(|c| !c.deleted) {
-            Some(state) => {
-                state.in_sync = false;
-                state.deleted = true;
-                state.deferred = None;
-                state.version = version;
-            }
-            None => return Err(Error::new(format!("Check \"{id}\" does not exist"))),
-        }
+        let Some(state) = inner.checks.get_mut(id).filter(|c| !c.deleted) else {
+            return Err(Error::new(format!("Check \"{id}\" does not exist")));
+        };
+        state.in_sync = false;
+        state.deleted = true;
+        state.deferred = None;
+        state.version = version;
+        let service_id = state.check.service_id.clone();
         drop(inner);
         self.notify();
+        self.notify_followers(&service_id);
         Ok(())
     }
 
@@ -415,8 +443,10 @@ impl State {
         }
         state.deferred = None;
         state.in_sync = false;
+        let service_id = state.check.service_id.clone();
         drop(inner);
         self.notify();
+        self.notify_followers(&service_id);
         self.trigger.changes();
     }
 
