@@ -19,6 +19,7 @@ mod reap;
 pub mod service;
 pub mod sidecar;
 pub mod token;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -91,6 +92,7 @@ pub struct Agent {
     /// One registration, deregistration or reload at a time.
     gate: smol::lock::Mutex<()>,
     tasks: Mutex<Vec<Task<()>>>,
+    watches: Mutex<Vec<watch::Watching>>,
     shutdown: Shutdown,
     hooks: OnceLock<Hooks>,
 }
@@ -143,6 +145,7 @@ impl Agent {
             running: Mutex::default(),
             gate: smol::lock::Mutex::new(()),
             tasks: Mutex::default(),
+            watches: Mutex::default(),
             shutdown: Shutdown::default(),
             hooks: OnceLock::new(),
             config: RwLock::new(config),
@@ -200,6 +203,11 @@ impl Agent {
     pub async fn stop(&self) {
         self.shutdown.trigger();
         self.running().clear();
+        let watches =
+            std::mem::take(&mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner));
+        for watch in watches {
+            watch.task.cancel().await;
+        }
         let tasks = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *tasks)

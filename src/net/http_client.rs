@@ -37,6 +37,8 @@ pub struct Ask {
     pub body: Vec<u8>,
     /// How much of the answer's body is kept, in bytes.
     pub max_body: usize,
+    /// The unix socket to connect to in place of the URL's host.
+    pub socket: Option<String>,
 }
 
 /// What came back.
@@ -48,6 +50,8 @@ pub struct Answer {
     pub status_line: String,
     /// The `Location` header, if any.
     pub location: Option<String>,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The first bytes of the body, unzipped.
     pub body: Vec<u8>,
     /// Why the body ended early, if it did.
@@ -88,6 +92,10 @@ async fn talk(
     request: Request<Full<Bytes>>,
     answer: &mut Option<Answer>,
 ) -> Result<bool> {
+    if let Some(path) = &ask.socket {
+        let stream = dial::unix(path).await?;
+        return converse(stream, request, ask, answer).await;
+    }
     let stream = dial::tcp(&ask.url.address()).await?;
     match tls {
         Some((config, name)) if ask.url.is_tls() => {
@@ -204,6 +212,7 @@ async fn read(response: Response<Incoming>, ask: &Ask, out: &mut Option<Answer>)
         status_line: format!("{} {reason}", status.as_u16()),
         location: text(hyper::header::LOCATION),
         zipped,
+        headers: response.headers().clone(),
         ..Answer::default()
     });
     let mut body = response.into_body();

@@ -111,6 +111,7 @@ impl HttpProbe {
             headers: self.headers.clone(),
             body: self.body.clone().into_bytes(),
             max_body: self.max_output,
+            socket: None,
         };
         for _ in 0..=MAX_REDIRECTS {
             let answer = exchange(&ask, self.tls.as_ref(), expired.as_mut())

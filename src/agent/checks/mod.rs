@@ -9,7 +9,7 @@ mod alias;
 mod grpc;
 mod h2ping;
 mod http;
-mod script;
+pub(in crate::agent) mod script;
 mod status;
 mod tcp;
 mod ttl;

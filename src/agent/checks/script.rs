@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use smol::Async;
-use smol::io::AsyncReadExt;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::process::Child;
 
 use super::{Outcome, SCRIPT_TIMEOUT, Surroundings, limit};
@@ -53,9 +53,11 @@ impl ScriptProbe {
                 Outcome::critical(text)
             }
             Ok(Err(e)) => Outcome::critical(errno_text(&e)),
-            Ok(Ok(Some(0))) => Outcome::passing(output),
-            Ok(Ok(Some(1))) => Outcome::warning(output),
-            Ok(Ok(_)) => Outcome::critical(output),
+            Ok(Ok(status)) => match status.code() {
+                Some(0) => Outcome::passing(output),
+                Some(1) => Outcome::warning(output),
+                _ => Outcome::critical(output),
+            },
         }
     }
 }
@@ -113,8 +115,20 @@ impl Script {
         })
     }
 
-    /// Reads the output to its end; the exit code, `None` when a signal ended it.
-    pub(in crate::agent) async fn finish(&mut self) -> io::Result<Option<i32>> {
+    /// Writes `input` to a piped stdin while it reads the output to its end; how the command ended.
+    pub(in crate::agent) async fn talk(&mut self, input: &[u8]) -> io::Result<ExitStatus> {
+        let stdin = self.child.stdin.take();
+        let write = async {
+            if let Some(mut stdin) = stdin {
+                // Whoever does not want to read its input need not.
+                let _ = stdin.write_all(input).await;
+            }
+        };
+        smol::future::zip(write, self.finish()).await.1
+    }
+
+    /// Reads the output to its end; how the command ended.
+    pub(in crate::agent) async fn finish(&mut self) -> io::Result<ExitStatus> {
         let mut chunk = [0u8; 4096];
         loop {
             let n = self.pipe.read(&mut chunk).await?;
@@ -125,7 +139,7 @@ impl Script {
         }
         let status = self.child.status().await?;
         self.done = true;
-        Ok(status.code())
+        Ok(status)
     }
 }
 
@@ -150,7 +164,7 @@ pub(in crate::agent) struct Tail {
 }
 
 impl Tail {
-    fn new(limit: usize) -> Self {
+    pub(in crate::agent) fn new(limit: usize) -> Self {
         Self {
             bytes: VecDeque::new(),
             limit,
@@ -158,7 +172,7 @@ impl Tail {
         }
     }
 
-    fn push(&mut self, chunk: &[u8]) {
+    pub(in crate::agent) fn push(&mut self, chunk: &[u8]) {
         self.total += chunk.len();
         let keep = &chunk[chunk.len().saturating_sub(self.limit)..];
         let over = (self.bytes.len() + keep.len()).saturating_sub(self.limit);

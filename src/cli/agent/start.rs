@@ -16,7 +16,7 @@ use super::notify::{self, Notify};
 use super::options;
 use super::signals::{Asked, SignalStream};
 use crate::agent::event::Buffer;
-use crate::agent::{Agent, Hooks, logging};
+use crate::agent::{Agent, Hooks, logging, watch};
 use crate::config::flags::Parsed;
 use crate::config::{self, Config, Host};
 use crate::dns::{self, Dns};
@@ -227,6 +227,11 @@ impl Process {
             _dev_dir: dev_dir,
         };
         process.start_http(config, handle)?;
+        let watches = watch::prepare(config).map_err(|e| e.to_string())?;
+        process
+            .agent
+            .start_watches(watches)
+            .map_err(|e| e.to_string())?;
         Ok(process)
     }
 
@@ -352,7 +357,10 @@ impl Process {
             .clone();
         let new = Arc::new(old.reloaded(&loaded.config));
         let dns_settings = dns::Settings::from_config(&new).await?;
+        let watches = watch::prepare(&new)
+            .map_err(|e| Error::new(format!("Failed reloading watches: {e}")))?;
         self.agent.reload(new.clone()).await?;
+        self.agent.start_watches(watches)?;
         match logging::parse_level(&level) {
             Some(level) => logging::set_level(level),
             None => {
