@@ -130,6 +130,7 @@ impl HttpTarget {
     async fn ask(&self, news: &News) -> Result<(u16, String, String)> {
         let url = Url::parse(&self.path)?;
         let mut headers = vec![
+            ("User-Agent".to_owned(), "Go-http-client/1.1".to_owned()),
             ("Content-Type".to_owned(), "application/json".to_owned()),
             ("X-Consul-Index".to_owned(), news.index.to_string()),
         ];

@@ -58,7 +58,13 @@ pub fn prepare(config: &Config) -> Result<Vec<Watch>> {
 }
 
 fn watch(definition: &BTreeMap<String, Any>) -> Result<Watch> {
-    let mut params = Params(definition.clone());
+    // As Consul reads it: a list of one thing is the thing.
+    let single = |value: &Any| match value {
+        Any::Array(items) if items.len() == 1 => items.first().cloned().unwrap_or_default(),
+        value => value.clone(),
+    };
+    let definition = definition.iter().map(|(k, v)| (k.clone(), single(v)));
+    let mut params = Params(definition.collect());
     match params.0.get("handler_type") {
         None => {
             let script = Any::String("script".to_owned());
@@ -214,7 +220,7 @@ mod tests {
     /// Definitions and Consul's answers to them, recorded.
     const WRONG: &[(&str, &str)] = &[
         (
-            r#"{"type":"bogus","args":"true"}"#,
+            r#"{"type":"bogus","args":["true"]}"#,
             r#"Failed to parse watch (map[string]interface {}{"args":"true"}): Unsupported watch type: bogus"#,
         ),
         (
@@ -267,7 +273,7 @@ mod tests {
             "Watch type connect_roots is not allowed in agent config",
         ),
         (
-            r#"{"type":"key","key":"a","args":1}"#,
+            r#"{"type":"key","key":"a","args":[1]}"#,
             "Watch args must be a list of strings",
         ),
         (

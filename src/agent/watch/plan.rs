@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::params::Params;
-use super::shape::{self, Shape};
+use super::shape::{self, Shaped};
 use crate::agent::event::id_index;
 use crate::structs::go::Any;
 use crate::structs::{Error, Result};
@@ -203,29 +203,33 @@ impl Plan {
     }
 
     /// The result in the form that handlers get.
-    fn result(&self, body: &[u8], progress: &Progress) -> Result<Value<'static>> {
+    fn result(&self, body: &[u8], progress: &Progress) -> Result<Shaped> {
         let (value, _) = json::decode(body).map_err(|e| Error::new(e.to_string()))?;
-        let shaped = |shape: &Shape| shape::reshape(value.clone(), shape);
-        Ok(match &self.kind {
-            Kind::Key(_) => match value {
-                Value::Array(pairs) => pairs
-                    .into_iter()
-                    .next()
-                    .map_or(Value::Nil, |pair| shape::reshape(pair, &shape::KV_PAIR)),
-                _ => Value::Nil,
-            },
-            Kind::KeyPrefix(_) => shaped(&shape::KV_PAIRS),
-            Kind::Service { .. } => shaped(&shape::SERVICE_ENTRIES),
-            Kind::Checks { .. } => shaped(&shape::HEALTH_CHECKS),
-            Kind::AgentService(_) => shaped(&shape::AGENT_SERVICE),
-            Kind::Event(_) => match (&progress.position, value) {
-                (Position::Index(seen), Value::Array(events)) => {
-                    Value::Array(new_events(events, *seen))
-                }
-                (_, value) => value,
-            },
-            Kind::Services | Kind::Nodes | Kind::ConnectRoots | Kind::ConnectLeaf(_) => value,
-        })
+        let (shape, value) = match &self.kind {
+            Kind::Key(_) => (
+                &shape::KV_PAIR,
+                match value {
+                    Value::Array(pairs) => pairs.into_iter().next().unwrap_or_default(),
+                    _ => Value::Nil,
+                },
+            ),
+            Kind::KeyPrefix(_) => (&shape::KV_PAIRS, value),
+            Kind::Nodes => (&shape::NODES, value),
+            Kind::Service { .. } => (&shape::SERVICE_ENTRIES, value),
+            Kind::Checks { .. } => (&shape::HEALTH_CHECKS, value),
+            Kind::AgentService(_) => (&shape::AGENT_SERVICE, value),
+            Kind::Event(_) => (
+                &shape::EVENTS,
+                match (&progress.position, value) {
+                    (Position::Index(seen), Value::Array(events)) => {
+                        Value::Array(new_events(events, *seen))
+                    }
+                    (_, value) => value,
+                },
+            ),
+            Kind::Services | Kind::ConnectRoots | Kind::ConnectLeaf(_) => (&shape::SAME, value),
+        };
+        Ok(shape::reshape(value, shape))
     }
 }
 

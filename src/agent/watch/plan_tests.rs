@@ -100,7 +100,11 @@ fn only_what_is_new_is_told() {
 fn events_are_told_once() {
     let plan = plan(&[("type", "event")]);
     let mut progress = Progress::default();
-    let event = |id: &str| format!(r#"{{"ID":"{id}","Name":"e"}}"#);
+    let event = |id: &str| {
+        format!(
+            r#"{{"ID":"{id}","Name":"e","Payload":null,"NodeFilter":"","ServiceFilter":"","TagFilter":"","Version":1,"LTime":2}}"#
+        )
+    };
     let (one, two) = (
         event("87373892-fd7d-4a20-33b7-8be3766cba80"),
         event("cf42a82f-04b5-f71c-5ed7-d68299ff8380"),

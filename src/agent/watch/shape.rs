@@ -3,6 +3,9 @@
 //!
 //! Source: outputs of `consul watch` beside those of the HTTP API, recorded of 1.8.7.
 
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
 use crate::wire::Value;
 
 /// How a value is written again.
@@ -30,6 +33,8 @@ pub(super) struct Field(&'static str, &'static Shape, Absent);
 
 use Absent::{False, Null, Omitted, Text, Zero};
 use Shape::{List, Object, Same};
+
+pub(super) static SAME: Shape = Same;
 
 pub(super) static KV_PAIR: Shape = Object(&[
     Field("Key", &Same, Text("")),
@@ -84,6 +89,21 @@ static NODE: Shape = Object(&[
     Field("CreateIndex", &Same, Zero),
     Field("ModifyIndex", &Same, Zero),
 ]);
+
+pub(super) static NODES: Shape = List(&NODE);
+
+static EVENT: Shape = Object(&[
+    Field("ID", &Same, Text("")),
+    Field("Name", &Same, Text("")),
+    Field("Payload", &Same, Null),
+    Field("NodeFilter", &Same, Text("")),
+    Field("ServiceFilter", &Same, Text("")),
+    Field("TagFilter", &Same, Text("")),
+    Field("Version", &Same, Zero),
+    Field("LTime", &Same, Zero),
+]);
+
+pub(super) static EVENTS: Shape = List(&EVENT);
 
 static UPSTREAM: Shape = Object(&[
     Field("DestinationType", &Same, Omitted),
@@ -142,40 +162,67 @@ static SERVICE_ENTRY: Shape = Object(&[
 
 pub(super) static SERVICE_ENTRIES: Shape = List(&SERVICE_ENTRY);
 
+/// A value in its shape.
+#[derive(Clone, Debug)]
+pub(super) enum Shaped {
+    /// As it came; of maps the keys are sorted.
+    Same(Value<'static>),
+    /// A list.
+    List(Vec<Shaped>),
+    /// A structure.
+    Object(Vec<(&'static str, Shaped)>),
+}
+
+impl Serialize for Shaped {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Shaped::Same(value) => value.serialize(to),
+            Shaped::List(items) => items.serialize(to),
+            Shaped::Object(fields) => {
+                let mut to = to.serialize_struct("", fields.len())?;
+                for (name, value) in fields {
+                    to.serialize_field(name, value)?;
+                }
+                to.end()
+            }
+        }
+    }
+}
+
 /// Writes a value again in a shape.
-pub(super) fn reshape(value: Value<'static>, shape: &Shape) -> Value<'static> {
+pub(super) fn reshape(value: Value<'static>, shape: &Shape) -> Shaped {
     match (shape, value) {
         (List(inner), Value::Array(items)) => {
-            Value::Array(items.into_iter().map(|v| reshape(v, inner)).collect())
+            Shaped::List(items.into_iter().map(|v| reshape(v, inner)).collect())
         }
-        (Object(fields), Value::Map(mut entries)) => Value::Map(
+        (Object(fields), Value::Map(mut entries)) => Shaped::Object(
             fields
                 .iter()
                 .filter_map(|field| {
                     let name = Value::text(field.0);
                     let at = entries.iter().position(|(key, _)| *key == name);
                     let value = at.map(|at| entries.swap_remove(at).1);
-                    Some((name, field_value(value, field)?))
+                    Some((field.0, field_value(value, field)?))
                 })
                 .collect(),
         ),
-        (_, value) => value,
+        (_, value) => Shaped::Same(value),
     }
 }
 
-fn field_value(value: Option<Value<'static>>, field: &Field) -> Option<Value<'static>> {
+fn field_value(value: Option<Value<'static>>, field: &Field) -> Option<Shaped> {
     let Field(_, shape, absent) = field;
-    match value {
-        Some(value) if matches!(absent, Omitted) && is_empty(&value, shape) => None,
-        Some(value) => Some(reshape(value, shape)),
+    Some(Shaped::Same(match value {
+        Some(value) if matches!(absent, Omitted) && is_empty(&value, shape) => return None,
+        Some(value) => return Some(reshape(value, shape)),
         None => match absent {
-            Omitted => None,
-            Null => Some(Value::Nil),
-            Text(text) => Some(Value::text(text)),
-            Zero => Some(Value::Uint(0)),
-            False => Some(Value::Bool(false)),
+            Omitted => return None,
+            Null => Value::Nil,
+            Text(text) => Value::text(text),
+            Zero => Value::Uint(0),
+            False => Value::Bool(false),
         },
-    }
+    }))
 }
 
 /// What Go's `omitempty` leaves out; a structure is behind a pointer and empty only when there is none.
