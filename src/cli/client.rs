@@ -91,6 +91,14 @@ fn setting(args: &Parsed, flag: &str, variable: &str) -> String {
     }
 }
 
+/// The time as the log lines of commands begin with it.
+pub fn stamp() -> String {
+    let now = GoTime::from_system(drive::wall());
+    let (year, month, day, hour, minute, second) = now.civil();
+    let millis = now.nanos / 1_000_000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
 /// A switch in the environment; what is none is said and passed over.
 fn env_switch(name: &str) -> Option<bool> {
     let text = env(name);
@@ -99,12 +107,10 @@ fn env_switch(name: &str) -> Option<bool> {
     }
     let known = parse_bool(&text);
     if known.is_none() {
-        let now = GoTime::from_system(drive::wall());
-        let (year, month, day, hour, minute, second) = now.civil();
-        let millis = now.nanos / 1_000_000;
         error(&format!(
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z [WARN]  consul-api: could not parse {name}: \
+            "{} [WARN]  consul-api: could not parse {name}: \
              error=\"strconv.ParseBool: parsing {}: invalid syntax\"",
+            stamp(),
             quote(&text)
         ));
     }

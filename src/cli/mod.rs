@@ -18,7 +18,6 @@ mod keygen;
 mod kv;
 mod leave;
 mod lock;
-
 mod maint;
 mod members;
 mod monitor;
@@ -29,6 +28,7 @@ mod services;
 mod snapshot;
 mod validate;
 mod version;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -60,6 +60,7 @@ const COMMANDS: &[Command] = &[
     snapshot::COMMAND,
     validate::COMMAND,
     version::COMMAND,
+    watch::COMMAND,
 ];
 
 /// Commands of Consul for what this agent does not have.

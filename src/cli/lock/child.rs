@@ -1,6 +1,5 @@
 //! The command that runs under a lock, or for a watch.
 
-use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -37,19 +36,7 @@ impl Ended {
     }
 }
 
-/// An exit status that is no success, in Go's words: `exit status 3`, `signal: killed`.
-pub fn status_text(status: ExitStatus) -> Option<String> {
-    match (status.code(), status.signal()) {
-        (Some(0), _) => None,
-        (Some(code), _) => Some(format!("exit status {code}")),
-        (None, Some(libc::SIGTERM)) => Some("signal: terminated".to_owned()),
-        (None, Some(libc::SIGKILL)) => Some("signal: killed".to_owned()),
-        (None, Some(libc::SIGINT)) => Some("signal: interrupt".to_owned()),
-        (None, Some(libc::SIGHUP)) => Some("signal: hangup".to_owned()),
-        (None, Some(signal)) => Some(format!("signal: {signal}")),
-        (None, None) => Some("unknown exit status".to_owned()),
-    }
-}
+pub use crate::agent::watch::handler::exit_error as status_text;
 
 /// A command by a shell, or by itself.
 pub fn command(words: &[String], shell: bool) -> Command {

@@ -5,7 +5,7 @@
 //! is ended too.
 //! Source: `docs/reference/cli.md` section 9.
 
-mod child;
+pub(super) mod child;
 mod mutex;
 mod semaphore;
 mod session;
