@@ -12,6 +12,7 @@ use super::error::HttpError;
 use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
+use super::timing::Api;
 use crate::structs::go::List;
 use crate::structs::rpc::method;
 use crate::structs::{
@@ -32,6 +33,17 @@ pub(super) const ROUTES: &[Route] = routes! {
     "/v1/catalog/node-services/" [GET] node_services;
 };
 
+static REGISTER: Api = Api::new("catalog_register");
+static DEREGISTER: Api = Api::new("catalog_deregister");
+static DATACENTERS: Api = Api::new("catalog_datacenters");
+static NODES: Api = Api::new("catalog_nodes");
+static SERVICES: Api = Api::new("catalog_services");
+static SERVICE_NODES: Api = Api::new("catalog_service_nodes");
+static CONNECT_NODES: Api =
+    Api::with_success("catalog_connect_service_nodes", "catalog_service_nodes");
+static NODE_SERVICES: Api = Api::new("catalog_node_services");
+static NODE_SERVICE_LIST: Api = Api::new("catalog_node_service_list");
+
 /// Reads a body of this family: a namespace is refused with a hint.
 async fn body<T: serde::de::DeserializeOwned>(
     req: &mut Request,
@@ -47,13 +59,15 @@ async fn body<T: serde::de::DeserializeOwned>(
 }
 
 async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    REGISTER.ask(ctx);
     req.no_namespace()?;
     let mut args: RegisterRequest = body(req, "structs.RegisterRequest").await?;
     if args.datacenter.is_empty() {
         args.datacenter = ctx.settings.datacenter.clone();
     }
     args.token = req.token(ctx);
-    write::<method::CatalogRegister>(ctx, Box::new(args)).await?;
+    let done = write::<method::CatalogRegister>(ctx, Box::new(args)).await;
+    REGISTER.end(ctx, done)?;
     Response::json(&true)
 }
 
@@ -75,6 +89,7 @@ struct Deregister {
 }
 
 async fn deregister(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    DEREGISTER.ask(ctx);
     req.no_namespace()?;
     let body: Deregister = body(req, "struct { Address string; *structs.Alias }").await?;
     let datacenter = match body.datacenter.as_str() {
@@ -88,15 +103,18 @@ async fn deregister(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError>
         check_id: body.check_id,
         token: req.token(ctx),
     };
-    write::<method::CatalogDeregister>(ctx, args).await?;
+    let done = write::<method::CatalogDeregister>(ctx, args).await;
+    DEREGISTER.end(ctx, done)?;
     Response::json(&true)
 }
 
 async fn datacenters(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    DATACENTERS.ask(ctx);
     let options = req.options_without_wait(ctx)?;
     let cached = options.use_cache;
     let args = DatacentersRequest { options };
-    let found = write::<method::CatalogListDatacenters>(ctx, args).await?;
+    let found = write::<method::CatalogListDatacenters>(ctx, args).await;
+    let found = DATACENTERS.end(ctx, found)?;
     let answer = Response::json(&found)?;
     Ok(if cached {
         answer.with(CACHE, HeaderValue::from_static("MISS"))
@@ -116,16 +134,23 @@ fn dc_request(ctx: &Ctx, req: &mut Request) -> Result<DCSpecificRequest, HttpErr
 }
 
 async fn nodes(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    NODES.ask(ctx);
     let args = dc_request(ctx, req)?;
+    // Consul counts no failures here.
     let found = discover::<method::CatalogListNodes>(ctx, args, false).await?;
+    let found = NODES.end(ctx, Ok(found))?;
     let nodes = found.reply.nodes.as_deref().unwrap_or_default();
     Ok(found.dress(Response::json(nodes)?))
 }
 
 async fn services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    SERVICES.ask(ctx);
     req.no_namespace()?;
     let args = dc_request(ctx, req)?;
-    let mut found = discover::<method::CatalogListServices>(ctx, args, true).await?;
+    let mut found = SERVICES.end(
+        ctx,
+        discover::<method::CatalogListServices>(ctx, args, true).await,
+    )?;
     let services = found.reply.services.get_or_insert_default();
     services.values_mut().for_each(not_null);
     let answer = Response::json(services)?;
@@ -153,18 +178,25 @@ pub(super) fn service_request(
 }
 
 async fn service(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    SERVICE_NODES.ask(ctx);
     let args = service_request(ctx, req)?;
-    instances(ctx, args).await
+    instances(ctx, args, &SERVICE_NODES).await
 }
 
 async fn connect(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    CONNECT_NODES.ask(ctx);
     let mut args = service_request(ctx, req)?;
     args.connect = true;
-    instances(ctx, args).await
+    instances(ctx, args, &CONNECT_NODES).await
 }
 
-async fn instances(ctx: &Ctx, args: ServiceSpecificRequest) -> Result<Response, HttpError> {
-    let mut found = discover::<method::CatalogServiceNodes>(ctx, args, true).await?;
+async fn instances(
+    ctx: &Ctx,
+    args: ServiceSpecificRequest,
+    api: &Api,
+) -> Result<Response, HttpError> {
+    let found = discover::<method::CatalogServiceNodes>(ctx, args, true).await;
+    let mut found = api.end(ctx, found)?;
     let rows = found.reply.service_nodes.get_or_insert_default();
     for row in rows.iter_mut() {
         not_null(&mut row.service_tags);
@@ -185,8 +217,12 @@ fn node_request(ctx: &Ctx, req: &mut Request) -> Result<NodeSpecificRequest, Htt
 }
 
 async fn node(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    NODE_SERVICES.ask(ctx);
     let args = node_request(ctx, req)?;
-    let mut found = discover::<method::CatalogNodeServices>(ctx, args, false).await?;
+    let mut found = NODE_SERVICES.end(
+        ctx,
+        discover::<method::CatalogNodeServices>(ctx, args, false).await,
+    )?;
     if let Some(node) = &mut found.reply.node_services {
         let services = node.services.iter_mut().flat_map(|all| all.values_mut());
         services.for_each(shown);
@@ -196,8 +232,12 @@ async fn node(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn node_services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    NODE_SERVICE_LIST.ask(ctx);
     let args = node_request(ctx, req)?;
-    let mut found = discover::<method::CatalogNodeServiceList>(ctx, args, false).await?;
+    let mut found = NODE_SERVICE_LIST.end(
+        ctx,
+        discover::<method::CatalogNodeServiceList>(ctx, args, false).await,
+    )?;
     let list = &mut found.reply.node_services;
     list.services.iter_mut().flatten().for_each(shown);
     let answer = Response::json(list)?;

@@ -89,9 +89,16 @@ impl Stream for Encoded {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.encoder.is_none() {
+            // The end was told; the pieces must not be asked again.
+            return Poll::Ready(None);
+        }
         match std::task::ready!(self.pieces.as_mut().poll_next(cx)) {
             Some(Ok(piece)) => Poll::Ready(Some(self.add(&piece))),
-            Some(Err(e)) => Poll::Ready(Some(Err(e))),
+            Some(Err(e)) => {
+                self.encoder = None;
+                Poll::Ready(Some(Err(e)))
+            }
             None => {
                 let last = self.encoder.take().map(|e| e.finish().map(Bytes::from));
                 Poll::Ready(last)
@@ -123,7 +130,15 @@ mod tests {
 
     #[test]
     fn pieces_come_back() {
-        let pieces = smol::stream::iter([Ok(Bytes::from("one")), Ok(Bytes::from("two"))]);
+        // As the pieces of a file are: not to be asked again after the end.
+        let mut left = vec![Bytes::from("two"), Bytes::from("one")];
+        let mut ended = false;
+        let pieces = smol::stream::poll_fn(move |_| {
+            assert!(!ended, "asked after the end");
+            let piece = left.pop();
+            ended = piece.is_none();
+            Poll::Ready(piece.map(Ok))
+        });
         let encoded = Encoded::new(Box::pin(pieces));
         let all = smol::block_on(smol::stream::StreamExt::collect::<Vec<_>>(encoded));
         let bytes: Vec<u8> = all.into_iter().flat_map(|b| b.unwrap()).collect();

@@ -11,6 +11,7 @@ mod absent;
 mod agent;
 mod agent_check;
 mod agent_health;
+mod agent_metrics;
 mod agent_monitor;
 mod agent_self;
 mod agent_service;
@@ -39,6 +40,7 @@ mod service;
 mod session;
 mod snapshot;
 mod status;
+mod timing;
 mod txn;
 mod txn_body;
 
@@ -59,6 +61,7 @@ fn tables() -> &'static [&'static [Route]] {
         agent::ROUTES,
         agent_check::ROUTES,
         agent_health::ROUTES,
+        agent_metrics::ROUTES,
         agent_monitor::ROUTES,
         agent_self::ROUTES,
         agent_service::ROUTES,

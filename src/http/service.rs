@@ -22,9 +22,10 @@ use super::query::Query;
 use super::request::{Request, RequestBody};
 use super::response::{Body, Response};
 use super::routes::{Found, Route, Router};
-use super::{gzip, path};
+use super::{gzip, path, timing};
 use crate::net::Peer;
 use crate::structs::QueryMeta;
+use crate::telemetry::Timed;
 use crate::wire::json;
 
 /// What of an unread body is read and forgotten to keep the connection, as Go does.
@@ -97,6 +98,7 @@ impl Service {
         path: String,
         incoming: hyper::Request<Incoming>,
     ) -> OutResponse {
+        let _timed = timing::of(route, incoming.method()).map(Timed::start);
         let Some(query) = Query::parse(incoming.uri().query().unwrap_or_default()) else {
             let mut answer = bare(StatusCode::INTERNAL_SERVER_ERROR);
             self.shared_headers(answer.headers_mut());

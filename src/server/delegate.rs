@@ -6,6 +6,7 @@ use std::fs::File;
 use super::{Server, endpoint::origin};
 use crate::structs::rpc::{BoxFuture, Delegate, Reply, Request, Stats};
 use crate::structs::{Error, Member, Position, Result, SnapshotRequest, SnapshotResponse};
+use crate::telemetry::metrics;
 
 /// One boxed future per method, so that each call costs only what its own method needs.
 macro_rules! dispatch {
@@ -76,12 +77,20 @@ impl Server {
     }
 }
 
-impl Delegate for Server {
-    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+impl Server {
+    /// Has a call answered, whoever asks.
+    pub(super) fn carry(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
         if self.is_answered_here(&request) {
             return self.dispatch(request);
         }
         Box::pin(self.route(request))
+    }
+}
+
+impl Delegate for Server {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+        metrics::CLIENT_RPC.incr();
+        self.carry(request)
     }
 
     fn catalog_version(&self) -> Option<u64> {

@@ -17,6 +17,7 @@ use crate::store::WatchSet;
 use crate::structs::{
     self, AutopilotSetConfigRequest, Result, Session, SessionRequest, TombstoneRequest, command,
 };
+use crate::telemetry::{Timed, metrics};
 
 /// How often the members are compared with the catalog.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -81,6 +82,7 @@ impl Server {
                 }
                 next_reconcile = drive::now() + RECONCILE_INTERVAL;
             }
+            self.show_health();
             self.expire_sessions().await;
             self.reap_tombstones().await;
             let deadlines = [
@@ -101,7 +103,9 @@ impl Server {
     /// What must be done before this leader may answer. Its own registration is part of that: the agent
     /// completes the node record, so it must find one that nobody writes over afterwards.
     async fn establish(&self, leadership: &Leadership) -> Result<()> {
+        let timed = Timed::start(&metrics::LEADER_BARRIER);
         self.raft.barrier().await.map_err(super::propose_error)?;
+        drop(timed);
         log::info!(target: "agent.server", "cluster leadership acquired");
         self.arm_timers()?;
         self.announce_address().await?;
@@ -169,8 +173,16 @@ impl Server {
         Ok(())
     }
 
+    /// Shows how autopilot sees the cluster.
+    fn show_health(&self) {
+        let healthy = self.raft.disk_fault().is_none();
+        metrics::AUTOPILOT_HEALTHY.set(f64::from(u8::from(healthy)));
+        metrics::AUTOPILOT_FAILURE_TOLERANCE.set(0.0);
+    }
+
     async fn expire_sessions(&self) {
         for id in self.session_timers.expired(drive::now()) {
+            let _timed = Timed::start(&metrics::SESSION_TTL_INVALIDATE);
             let session = Session {
                 id: id.clone(),
                 ..Session::default()
@@ -205,6 +217,7 @@ impl Server {
         let Some(index) = self.tombstones.due(drive::now()) else {
             return;
         };
+        let _timed = Timed::start(&metrics::LEADER_REAP_TOMBSTONES);
         let request = TombstoneRequest {
             datacenter: self.options.datacenter.clone(),
             op: "reap".to_owned(),

@@ -9,6 +9,7 @@ use crate::store::WatchSet;
 use crate::structs::{
     HealthCheck, Member, MemberStatus, NodeService, RegisterRequest, Result, Weights, command,
 };
+use crate::telemetry::{Timed, metrics};
 
 /// Gossip protocol versions spoken and understood; the first pair is Consul's own.
 const PROTOCOL: (u8, u8, u8) = (1, 5, 2);
@@ -79,6 +80,8 @@ impl Server {
 
     /// Writes this server's node, `consul` service and `serfHealth` check unless the catalog has them.
     pub(super) async fn reconcile(&self) -> Result<()> {
+        let _timed = Timed::start(&metrics::LEADER_RECONCILE);
+        let _member = Timed::start(&metrics::LEADER_RECONCILE_MEMBER);
         let mut request = self.own_registration();
         match self.registered(&request)? {
             Registered::Whole => return Ok(()),

@@ -133,6 +133,7 @@ impl Server {
         peers: Arc<Peers>,
         events: Sender<FiredEvent>,
     ) -> Arc<Self> {
+        crate::telemetry::metrics::RPC_QUERIES_BLOCKING.set(0.0);
         Arc::new(Self {
             options,
             raft,

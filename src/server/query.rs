@@ -4,13 +4,14 @@
 //! something changed or the time is up.
 //! Source: `docs/reference/rpc.md` sections 7 and 8, `docs/reference/http-1.md` sections 1.4 and 1.5.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Server, propose_error};
 use crate::drive;
 use crate::store::{Read, WatchSet};
 use crate::structs::{self, Error, QueryMeta, QueryOptions, Result};
+use crate::telemetry::{Timed, metrics};
 
 /// The random part of a wait is at most this fraction of it, so that queries do not end in step.
 const JITTER_FRACTION: u32 = 16;
@@ -20,6 +21,26 @@ const LEADER_POLL: Duration = Duration::from_millis(10);
 /// A random part of at most `1 / JITTER_FRACTION` of a duration.
 fn jitter(of: Duration) -> Duration {
     of.mul_f64(fastrand::f64() / f64::from(JITTER_FRACTION))
+}
+
+/// One of the queries that wait at the moment.
+struct Blocking;
+
+static BLOCKING: AtomicUsize = AtomicUsize::new(0);
+
+impl Blocking {
+    fn begin() -> Self {
+        let now = BLOCKING.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::RPC_QUERIES_BLOCKING.set(now as f64);
+        Self
+    }
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        let now = BLOCKING.fetch_sub(1, Ordering::Relaxed) - 1;
+        metrics::RPC_QUERIES_BLOCKING.set(now as f64);
+    }
 }
 
 impl Server {
@@ -57,6 +78,7 @@ impl Server {
         }
         self.wait_for_leader().await?;
         if options.require_consistent {
+            let _timed = Timed::start(&metrics::RPC_CONSISTENT_READ);
             let index = self.raft.read_index().await.map_err(propose_error)?;
             self.wait_applied(index).await?;
         }
@@ -97,12 +119,14 @@ impl Server {
         options: &QueryOptions,
         read: impl Fn(&Read, &mut WatchSet) -> Result<(u64, T)>,
     ) -> Result<(QueryMeta, T)> {
+        metrics::RPC_QUERY.incr();
         self.make_consistent(options).await?;
         if options.min_query_index == 0 {
             let state = self.state.read()?;
             let (index, data) = read(&state, &mut WatchSet::new())?;
             return Ok((self.meta(index.max(1)), data));
         }
+        let _blocking = Blocking::begin();
         self.read_blocking(options, read).await
     }
 

@@ -12,6 +12,7 @@ use smol::channel::{Receiver, Sender};
 
 use crate::structs::Session;
 use crate::structs::go::GoDuration;
+use crate::telemetry::metrics;
 
 /// How many TTLs a session lives without renewal.
 const TTL_MULTIPLIER: u32 = 2;
@@ -20,6 +21,13 @@ const TTL_MULTIPLIER: u32 = 2;
 struct Armed {
     by_time: BTreeSet<(Instant, String)>,
     by_id: HashMap<String, Instant>,
+}
+
+impl Armed {
+    /// Shows how many sessions have a clock.
+    fn show(&self) {
+        metrics::SESSION_TTL_ACTIVE.set(self.by_id.len() as f64);
+    }
 }
 
 /// The armed timers of all sessions that have a TTL.
@@ -57,6 +65,7 @@ impl SessionTimers {
             armed.by_time.remove(&(old, session.id.clone()));
         }
         armed.by_time.insert((deadline, session.id.clone()));
+        armed.show();
         if armed.by_time.first().map(|(at, _)| *at) != earliest {
             // Full means that the loop will look anyway.
             let _ = self.changed.0.try_send(());
@@ -68,12 +77,15 @@ impl SessionTimers {
         let mut armed = self.lock();
         if let Some(deadline) = armed.by_id.remove(id) {
             armed.by_time.remove(&(deadline, id.to_owned()));
+            armed.show();
         }
     }
 
     /// Forgets all: leadership ended.
     pub fn clear_all(&self) {
-        *self.lock() = Armed::default();
+        let mut armed = self.lock();
+        *armed = Armed::default();
+        armed.show();
     }
 
     /// How many sessions have a clock running.
@@ -96,6 +108,9 @@ impl SessionTimers {
                 armed.by_id.remove(&id);
                 out.push(id);
             }
+        }
+        if !out.is_empty() {
+            armed.show();
         }
         out
     }

@@ -9,6 +9,7 @@ use crate::drive;
 use crate::store::snapshot::archive;
 use crate::structs::go::GoTime;
 use crate::structs::{Error, Result, SnapshotRequest, SnapshotResponse};
+use crate::telemetry::{Timed, metrics};
 
 /// How often a view is taken anew when it turns out to be too old.
 const SNAPSHOT_TRIES: usize = 5;
@@ -25,9 +26,12 @@ impl Server {
             self.wait_for_leader().await?;
             self.raft.barrier().await.map_err(propose_error)?;
         }
+        let _timed = Timed::start(&metrics::RAFT_TAKE_SNAPSHOT);
         // A view begun now may be older than what the core has cut from its log: then once more.
         for _ in 0..SNAPSHOT_TRIES {
+            let timed = Timed::start(&metrics::RAFT_FSM_SNAPSHOT);
             let view = self.state.snapshot()?;
+            drop(timed);
             let index = view.index();
             let Some(meta) = self.raft.snapshot_meta(index).await else {
                 continue;
@@ -35,7 +39,12 @@ impl Server {
             let dir = self.options.temp_dir.clone();
             let now = GoTime::from_system(drive::wall());
             let unix_ms = now.unix().max(0) as u64 * 1000 + u64::from(now.nanos / 1_000_000);
-            let saved = smol::unblock(move || archive::save(&view, &meta, unix_ms, &dir)).await;
+            let saved = smol::unblock(move || {
+                let _timed = Timed::start(&metrics::FSM_PERSIST);
+                let _raft = Timed::start(&metrics::RAFT_SNAPSHOT_PERSIST);
+                archive::save(&view, &meta, unix_ms, &dir)
+            })
+            .await;
             let file =
                 saved.map_err(|e| Error::new(format!("Raft error when taking snapshot: {e}")))?;
             return Ok((

@@ -23,6 +23,7 @@ use crate::structs::{
     self, AutopilotSetConfigRequest, Coordinate, DeregisterRequest, KVSRequest, Node,
     RegisterRequest, SessionRequest, TombstoneRequest, TxnRequest, TxnResponse, kv_op,
 };
+use crate::telemetry::{self, Sample, Timed, metrics};
 use crate::wire::msgpack;
 
 /// Set in a command's type: whoever does not know the type ignores the command.
@@ -318,12 +319,14 @@ fn command(conn: &Connection, index: u64, pending: &mut Pending, data: &[u8]) ->
     let Some((kind, body)) = data.split_first() else {
         return Ok(refused("the log entry holds no command"));
     };
+    let kind_of = kind & !IGNORE_UNKNOWN;
+    let _timed = applied_as(kind_of).map(Timed::start);
     let mut tx = Tx {
         conn,
         index,
         pending,
     };
-    let done = match kind & !IGNORE_UNKNOWN {
+    let done = match kind_of {
         0 => decode(body).and_then(|r| whole(&mut tx, |tx| register(tx, &r))),
         1 => decode(body).and_then(|r| deregister(&mut tx, &r)),
         2 => decode(body).and_then(|r| kvs(&mut tx, r)),
@@ -356,6 +359,23 @@ fn command(conn: &Connection, index: u64, pending: &mut Pending, data: &[u8]) ->
         Err(Fail::Refused(text)) => Ok(refused(text)),
         other => other,
     }
+}
+
+/// The metric of a command's kind; those with an operation are measured where it is known.
+fn applied_as(kind: u8) -> Option<&'static Sample> {
+    Some(match kind {
+        0 => &metrics::FSM_REGISTER,
+        1 => &metrics::FSM_DEREGISTER,
+        6 => &metrics::FSM_COORDINATES,
+        8 => &metrics::FSM_TXN,
+        9 => &metrics::FSM_AUTOPILOT,
+        _ => return None,
+    })
+}
+
+/// Measures a command that has an operation.
+fn timed(name: &str, op: &str) -> Option<Timed> {
+    telemetry::sample(name, &[("op", op)]).map(Timed::start)
 }
 
 fn refused(text: impl Into<String>) -> ApplyReply {
@@ -431,6 +451,7 @@ fn deregister(tx: &mut Tx<'_>, r: &DeregisterRequest) -> Cmd<ApplyReply> {
 }
 
 fn kvs(tx: &mut Tx<'_>, mut r: KVSRequest) -> Cmd<ApplyReply> {
+    let _timed = timed("fsm.kvs", &r.op);
     let e = &mut r.dir_ent;
     Ok(match r.op.as_str() {
         kv_op::SET => {
@@ -454,6 +475,7 @@ fn kvs(tx: &mut Tx<'_>, mut r: KVSRequest) -> Cmd<ApplyReply> {
 }
 
 fn session(tx: &mut Tx<'_>, r: &SessionRequest) -> Cmd<ApplyReply> {
+    let _timed = timed("fsm.session", &r.op);
     match r.op.as_str() {
         "create" => tx
             .session_create(&r.session)

@@ -32,6 +32,18 @@ pub static RAFT_LAST_INDEX: Gauge = Gauge::new("raft.last_index");
 pub static RAFT_COMMIT_NUM_LOGS: Gauge = Gauge::new("raft.commitNumLogs");
 pub static RAFT_DISPATCH_NUM_LOGS: Gauge = Gauge::new("raft.leader.dispatchNumLogs");
 
+pub static RAFT_FSM_RESTORE: Sample = Sample::new("raft.fsm.restore");
+pub static RAFT_FSM_SNAPSHOT: Sample = Sample::new("raft.fsm.snapshot");
+pub static RAFT_SNAPSHOT_PERSIST: Sample = Sample::new("raft.snapshot.persist");
+pub static RAFT_TAKE_SNAPSHOT: Sample = Sample::new("raft.snapshot.takeSnapshot");
+pub static RAFT_COMPACT_LOGS: Sample = Sample::new("raft.compactLogs");
+pub static FSM_REGISTER: Sample = Sample::new("fsm.register");
+pub static FSM_DEREGISTER: Sample = Sample::new("fsm.deregister");
+pub static FSM_COORDINATES: Sample = Sample::new("fsm.coordinate.batch-update");
+pub static FSM_TXN: Sample = Sample::new("fsm.txn");
+pub static FSM_PERSIST: Sample = Sample::new("fsm.persist");
+pub static FSM_AUTOPILOT: Sample = Sample::new("fsm.autopilot");
+
 // What servers do.
 pub static CATALOG_REGISTER: Sample = Sample::new("catalog.register");
 pub static CATALOG_DEREGISTER: Sample = Sample::new("catalog.deregister");

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod config;
 mod display;
@@ -26,8 +26,10 @@ pub use prometheus::prometheus;
 
 /// Length of an interval, in seconds.
 pub const INTERVAL: u64 = 10;
-/// Series of all kinds; updates of further ones are dropped.
-const MAX_SERIES: usize = 2048;
+/// Series made at run time; updates of further ones are dropped.
+const MAX_MADE: usize = 2048;
+/// Bytes of a label's value; what clients name beyond that has no series.
+const MAX_LABEL: usize = 128;
 /// Values per interval from which quantiles are taken.
 const MAX_KEPT: usize = 128;
 /// Bytes of statsd lines that wait to be sent; more are dropped.
@@ -267,7 +269,7 @@ impl Series {
 #[cold]
 fn enter(known: &AtomicBool, series: Series) {
     let mut registry = registry();
-    if !known.swap(true, Ordering::Relaxed) && registry.series.len() < MAX_SERIES {
+    if !known.swap(true, Ordering::Relaxed) {
         registry.series.push(series);
     }
 }
@@ -382,6 +384,26 @@ impl Sample {
     }
 }
 
+/// Records how long it lived when it is dropped.
+pub struct Timed {
+    sample: &'static Sample,
+    start: Instant,
+}
+
+impl Timed {
+    /// Starts to measure.
+    pub fn start(sample: &'static Sample) -> Self {
+        let start = Instant::now();
+        Self { sample, start }
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.sample.record(self.start.elapsed());
+    }
+}
+
 /// The counter of this name and these labels; `None` when there are too many series already.
 pub fn counter(name: &str, labels: &[(&str, &str)]) -> Option<&'static Counter> {
     match make(name, labels, |name| {
@@ -408,6 +430,9 @@ pub fn sample(name: &str, labels: &[(&str, &str)]) -> Option<&'static Sample> {
 
 /// Finds or makes a series; what is made lives as long as the process, hence the maximum.
 fn make(name: &str, labels: &[(&str, &str)], new: impl FnOnce(Name) -> Series) -> Option<Series> {
+    if labels.iter().any(|(_, value)| value.len() > MAX_LABEL) {
+        return None;
+    }
     let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
     let labels: Labels = labels.iter().map(own).collect();
     let key = (name.to_owned(), labels);
@@ -415,7 +440,7 @@ fn make(name: &str, labels: &[(&str, &str)], new: impl FnOnce(Name) -> Series) -
     if let Some(found) = registry.made.get(&key) {
         return Some(*found);
     }
-    if registry.series.len() >= MAX_SERIES {
+    if registry.made.len() >= MAX_MADE {
         return None;
     }
     let series = new(Name::Made(key.0.clone(), key.1.clone()));

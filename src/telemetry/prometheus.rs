@@ -1,4 +1,4 @@
-//! The Prometheus form: totals since the start, quantiles of the last interval, the process's own figures.
+//! The Prometheus form: totals since the start, quantiles of the last two intervals, the process's own figures.
 //!
 //! Source: Prometheus' documentation "Exposition formats"; recorded from Consul 1.8.7; proc(5).
 
@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use super::display::gauges;
-use super::{Series, lock, registry, settings, turn};
+use super::{CURRENT, Series, lock, registry, settings, turn};
 use crate::structs::{Error, Result};
 
 /// The text of `/v1/agent/metrics?format=prometheus`.
@@ -23,6 +23,12 @@ pub fn prometheus() -> Result<String> {
     }
     turn();
     let registry = registry();
+    // The present interval and the one before it; what is older does not count.
+    let present = CURRENT.load(Ordering::Relaxed);
+    let last = registry
+        .closed
+        .as_ref()
+        .filter(|closed| closed.number + 1 >= present);
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     for gauge in gauges(&settings, &registry.series) {
         let line = format!(" {}\n", number(gauge.value));
@@ -46,15 +52,16 @@ pub fn prometheus() -> Result<String> {
                 add(&mut families, &full, "counter", &[("", &line)], labels);
             }
             Series::Sample(sample) => {
-                let (sum, count) = {
+                let (sum, count, mut kept) = {
                     let state = lock(&sample.state);
-                    (state.total_sum, state.total_count)
+                    (state.total_sum, state.total_count, state.kept.clone())
                 };
-                let closed = registry.closed.iter().flat_map(|c| &c.moved);
-                let kept = closed
-                    .filter(|m| std::ptr::eq(m.series.name(), name))
-                    .flat_map(|m| m.kept.iter().copied());
-                summary(&mut families, &full, labels, kept.collect(), sum, count);
+                let closed = last.iter().flat_map(|c| &c.moved);
+                let closed = closed.filter(|m| std::ptr::eq(m.series.name(), name));
+                kept.extend(closed.flat_map(|m| m.kept.iter().copied()));
+                if count > 0 {
+                    summary(&mut families, &full, labels, kept, sum, count);
+                }
             }
         }
     }
@@ -165,6 +172,8 @@ pub(super) struct Process {
     cpu_seconds: f64,
     start_seconds: f64,
     open_fds: f64,
+    max_fds: f64,
+    max_virtual_bytes: f64,
 }
 
 impl Process {
@@ -195,9 +204,22 @@ impl Process {
             threads: get(20),
             cpu_seconds: (get(14) + get(15)) / ticks,
             start_seconds: boot + get(22) / ticks,
+            max_fds: limit(libc::RLIMIT_NOFILE),
+            max_virtual_bytes: limit(libc::RLIMIT_AS),
             open_fds: std::fs::read_dir("/proc/self/fd").map_or(0.0, |dir| dir.count() as f64),
         }
     }
+}
+
+/// A limit of this process; no limit is the largest number.
+fn limit(resource: libc::__rlimit_resource_t) -> f64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live rlimit.
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    limit.rlim_cur as f64
 }
 
 fn process_families(families: &mut BTreeMap<String, Family>) {
@@ -214,6 +236,18 @@ fn process_families(families: &mut BTreeMap<String, Family>) {
             "Number of open file descriptors.",
             "gauge",
             process.open_fds,
+        ),
+        (
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+            "gauge",
+            process.max_fds,
+        ),
+        (
+            "process_virtual_memory_max_bytes",
+            "Maximum amount of virtual memory available in bytes.",
+            "gauge",
+            process.max_virtual_bytes,
         ),
         (
             "process_resident_memory_bytes",

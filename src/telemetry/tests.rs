@@ -96,13 +96,13 @@ fn metrics_are_shown_as_consul_shows_them() {
     assert!(lines.contains("consul.test.labelled:1.000000|c|#a:b,service:web\n"));
     assert!(!lines.contains("secret"));
     // Both the series and the lines have a maximum.
-    for n in 0..3 * MAX_SERIES {
+    for n in 0..3 * MAX_MADE {
         if let Some(c) = counter(&format!("many.{n}"), &[]) {
             c.incr();
         }
     }
     assert!(counter("one.more", &[]).is_none());
-    assert!(registry().series.len() <= MAX_SERIES);
+    assert!(registry().made.len() <= MAX_MADE);
     assert!(drain().len() <= MAX_LINES);
     // A quiet interval shows no counters.
     close_interval();

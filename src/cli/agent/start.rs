@@ -26,6 +26,7 @@ use crate::net::Listener;
 use crate::server::{FiredEvent, Running};
 use crate::structs::rpc::Delegate;
 use crate::structs::{Error, UserEventPayload};
+use crate::telemetry;
 use crate::wire::msgpack;
 
 /// A graceful leave that takes longer is cut short.
@@ -139,6 +140,7 @@ struct Process {
     http_tasks: Vec<Task<()>>,
     http_addresses: Vec<(&'static str, String)>,
     deliveries: Task<()>,
+    statsd: Task<()>,
     shutdown: Shutdown,
     server: Running,
     requests: Receiver<Request>,
@@ -156,6 +158,8 @@ impl Process {
         handle: &Handle,
     ) -> Result<Self, String> {
         let text = |e: std::io::Error| e.to_string();
+        telemetry::init(config.telemetry.settings(&host_name())).map_err(|e| e.to_string())?;
+        let statsd = handle.spawn(drive::statsd::run());
         let signals = SignalStream::new().map_err(text)?;
         let shutdown = Shutdown::default();
         let dev_dir = if config.dev_mode {
@@ -218,6 +222,7 @@ impl Process {
             http_tasks: Vec::new(),
             http_addresses: Vec::new(),
             deliveries,
+            statsd,
             shutdown,
             server,
             requests,
@@ -367,6 +372,7 @@ impl Process {
                 log::warn!(target: "agent", "Invalid log level in new configuration: {level}");
             }
         }
+        telemetry::init(new.telemetry.settings(&host_name()))?;
         self.ctx.reload(options::http_live(&new));
         self.dns.reload(dns_settings);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -392,8 +398,14 @@ impl Process {
         }
         log::info!(target: "agent", "Endpoints down");
         self.deliveries.cancel().await;
+        self.statsd.cancel().await;
         self.server.join().await;
     }
+}
+
+/// The machine's name, as gauges show it.
+fn host_name() -> String {
+    Host::system().hostname
 }
 
 /// What woke the main task.

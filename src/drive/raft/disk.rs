@@ -15,6 +15,7 @@ use super::{
     StateMachine, lock,
 };
 use crate::raft::{Entry, Write};
+use crate::telemetry::{Timed, metrics};
 
 /// How often a failing disk is tried again.
 const DISK_RETRY: Duration = Duration::from_secs(1);
@@ -86,9 +87,12 @@ pub(super) fn log_loop<R, L: LogWriter>(
             }
         }
         if let Some(number) = writes.last().map(|w| w.number) {
+            let timed = Timed::start(&metrics::RAFT_DISPATCH_LOG);
             if persist(mailbox, shared, || log_store.write(&writes)).is_none() {
                 return;
             }
+            drop(timed);
+            note_written(&writes);
             tell(mailbox, Command::Persisted { number });
         }
         match other {
@@ -97,6 +101,7 @@ pub(super) fn log_loop<R, L: LogWriter>(
                 tell(mailbox, Command::CompactionDue { keep_from });
             }
             Some(LogJob::Compact { meta }) => {
+                let _timed = Timed::start(&metrics::RAFT_COMPACT_LOGS);
                 if let Err(fault) = log_store.compact(&meta) {
                     log::warn!(target: "agent.server.raft", "log not cut: {}", fault.text);
                 }
@@ -104,6 +109,15 @@ pub(super) fn log_loop<R, L: LogWriter>(
             }
             Some(LogJob::Write(_)) | None => {}
         }
+    }
+}
+
+/// Notes how much of the log was written.
+fn note_written(writes: &[Write]) {
+    let entries = || writes.iter().flat_map(|write| &write.entries);
+    if let Some(last) = entries().last() {
+        metrics::RAFT_LAST_INDEX.set(last.index as f64);
+        metrics::RAFT_DISPATCH_NUM_LOGS.set(entries().count() as f64);
     }
 }
 
@@ -122,10 +136,13 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 let Some(last) = entries.last().map(|e| e.index) else {
                     continue;
                 };
+                let timed = Timed::start(&metrics::RAFT_FSM_APPLY);
                 let Some(replies) = persist(mailbox, shared, || state.apply(&entries)) else {
                     // Not applied, but in the log: the next start applies them.
                     return;
                 };
+                drop(timed);
+                metrics::RAFT_APPLIED_INDEX.set(last as f64);
                 shared.applied.store(last, Ordering::Release);
                 for ((entry, answer), reply) in entries.iter().zip(answers).zip(replies) {
                     if let Some(answer) = answer {
@@ -149,7 +166,9 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 tell(mailbox, Command::Durable { index, keep_from });
             }
             ApplyJob::Install { file, meta } => {
+                let timed = Timed::start(&metrics::RAFT_FSM_RESTORE);
                 let result = state.restore(file, &meta);
+                drop(timed);
                 if let Err(fault) = &result {
                     log::error!(target: "agent.server.raft", "failed to restore snapshot: {}", fault.text);
                 } else {
@@ -159,7 +178,9 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 tell(mailbox, Command::Installed { ok });
             }
             ApplyJob::Restore { file, meta, answer } => {
+                let timed = Timed::start(&metrics::RAFT_FSM_RESTORE);
                 let result = state.restore(file, &meta);
+                drop(timed);
                 let ok = result.is_ok();
                 if ok {
                     shared.applied.store(meta.index, Ordering::Release);

@@ -20,6 +20,7 @@ use crate::drive::runtime::Shutdown;
 use crate::raft::{
     Configuration, EntryKind, Fault, Leadership, Raft, ReadState, Ready, Role, StepDown,
 };
+use crate::telemetry::{Timed, metrics};
 
 /// How many entries are applied between two looks at the size of the log.
 const COMPACTION_CHECK: u64 = 1024;
@@ -32,6 +33,7 @@ type ProposalBatch<R> = (Vec<(EntryKind, Arc<[u8]>)>, Vec<Answer<R>>);
 struct Waiter<R> {
     index: u64,
     term: u64,
+    since: Instant,
     answer: Answer<R>,
 }
 
@@ -100,6 +102,7 @@ impl<R: Send + 'static> EventLoop<R> {
 
     /// Runs until shutdown. The mailbox is then closed, and with it the threads end.
     pub(super) async fn run(mut self, commands: Receiver<Command<R>>, shutdown: Shutdown) {
+        metrics::RAFT_STATE_FOLLOWER.incr();
         self.applied = self.core.status(self.time()).applied;
         self.size_checked_at = self.applied;
         self.shared.applied.store(self.applied, Ordering::Release);
@@ -158,6 +161,8 @@ impl<R: Send + 'static> EventLoop<R> {
     }
 
     fn propose(&mut self, (entries, answers): ProposalBatch<R>) {
+        count_proposals(&entries);
+        let since = clock::now();
         match self.core.propose(self.time(), entries) {
             Ok(proposed) => {
                 let indexes = proposed.first..=proposed.last;
@@ -165,6 +170,7 @@ impl<R: Send + 'static> EventLoop<R> {
                     .extend(indexes.zip(answers).map(|(index, answer)| Waiter {
                         index,
                         term: proposed.term,
+                        since,
                         answer,
                     }));
             }
@@ -184,6 +190,7 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.propose((vec![(kind, data)], vec![answer]));
             }
             Command::ReadIndex { answer } => {
+                metrics::RAFT_VERIFY_LEADER.incr();
                 self.next_ctx += 1;
                 match self.core.read_index(now, self.next_ctx) {
                     Ok(()) => self.reads.push_back((self.next_ctx, answer)),
@@ -319,6 +326,8 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.install(install);
             }
             if !committed.is_empty() {
+                let _timed = Timed::start(&metrics::RAFT_FSM_ENQUEUE);
+                metrics::RAFT_COMMIT_NUM_LOGS.set(committed.len() as f64);
                 let batch = committed.into_iter().map(|entry| {
                     let answer = answer_for(&mut self.waiting, entry.index, entry.term);
                     (entry, answer)
@@ -359,6 +368,7 @@ impl<R: Send + 'static> EventLoop<R> {
     fn note_leadership(&mut self, leadership: Leadership) {
         let mut shared = lock(&self.shared.leadership);
         let lost = shared.role == Role::Leader && leadership.role != Role::Leader;
+        count_role(shared.role, leadership.role);
         *shared = leadership.clone();
         drop(shared);
         if lost {
@@ -389,12 +399,40 @@ impl<R: Send + 'static> EventLoop<R> {
     }
 }
 
+/// Counts what is asked of the core.
+fn count_proposals(entries: &[(EntryKind, Arc<[u8]>)]) {
+    for (kind, _) in entries {
+        match kind {
+            EntryKind::Command => metrics::RAFT_APPLY.incr(),
+            EntryKind::Barrier => metrics::RAFT_BARRIER.incr(),
+            EntryKind::Noop | EntryKind::Configuration => {}
+        }
+    }
+}
+
+/// Counts the roles this server comes to.
+fn count_role(before: Role, now: Role) {
+    if before == now {
+        return;
+    }
+    if before == Role::Follower && now != Role::Leader {
+        metrics::RAFT_HEARTBEAT_TIMEOUT.incr();
+    }
+    match now {
+        Role::Follower => metrics::RAFT_STATE_FOLLOWER.incr(),
+        Role::PreCandidate => {}
+        Role::Candidate => metrics::RAFT_STATE_CANDIDATE.incr(),
+        Role::Leader => metrics::RAFT_STATE_LEADER.incr(),
+    }
+}
+
 /// Who waits for the entry at `index`, if it is still the one of `term`; waiters for entries that were
 /// lost on the way are told so.
 fn answer_for<R>(waiting: &mut VecDeque<Waiter<R>>, index: u64, term: u64) -> Option<Answer<R>> {
     while waiting.front().is_some_and(|w| w.index <= index) {
         let waiter = waiting.pop_front()?;
         if waiter.index == index && waiter.term == term {
+            metrics::RAFT_COMMIT_TIME.record(waiter.since.elapsed());
             return Some(waiter.answer);
         }
         // The caller may have gone away.

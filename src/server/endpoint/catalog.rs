@@ -2,6 +2,7 @@
 //!
 //! Source: `docs/reference/http-2.md` section 7.
 
+use super::asked;
 use crate::filter::Filter;
 use crate::server::{Server, rtt};
 use crate::store::{Read, WatchSet};
@@ -13,6 +14,7 @@ use crate::structs::{
     NodeSpecificRequest, RegisterRequest, Result, ServiceName, ServiceNode, ServiceSpecificRequest,
     Weights, command, health, is_any_address,
 };
+use crate::telemetry::{Timed, metrics};
 
 /// Whether a node's metadata has all the asked pairs.
 pub(super) fn meta_matches(meta: &Map<String>, asked: &Map<String>) -> bool {
@@ -42,6 +44,7 @@ impl Server {
     /// `Catalog.Register`.
     pub(crate) async fn catalog_register(&self, mut request: RegisterRequest) -> Result<()> {
         self.check_datacenter(&request.datacenter)?;
+        let _timed = Timed::start(&metrics::CATALOG_REGISTER);
         if request.node.is_empty() {
             return Err(Error::new("Must provide node"));
         }
@@ -67,6 +70,7 @@ impl Server {
     /// `Catalog.Deregister`.
     pub(crate) async fn catalog_deregister(&self, request: DeregisterRequest) -> Result<()> {
         self.check_datacenter(&request.datacenter)?;
+        let _timed = Timed::start(&metrics::CATALOG_DEREGISTER);
         if request.node.is_empty() {
             return Err(Error::new("Must provide node"));
         }
@@ -163,6 +167,7 @@ impl Server {
                 Ok((index, nodes))
             })
             .await?;
+        asked::count("catalog", &request, nodes.len());
         self.sort_near(&mut nodes, &request.source.node, |instance| &instance.node);
         Ok(IndexedServiceNodes {
             service_nodes: Some(nodes),

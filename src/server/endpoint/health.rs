@@ -2,6 +2,7 @@
 //!
 //! Source: `docs/reference/http-2.md` section 8.
 
+use super::asked;
 use super::catalog::{meta_matches, require_service_name, tags_match};
 use crate::filter::Filter;
 use crate::server::Server;
@@ -104,6 +105,7 @@ impl Server {
                 Ok((index, nodes))
             })
             .await?;
+        asked::count("health", &request, nodes.len());
         self.sort_near(&mut nodes, &request.source.node, |instance| {
             instance.node.as_ref().map_or("", |node| &node.node)
         });

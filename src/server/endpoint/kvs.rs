@@ -9,11 +9,13 @@ use crate::structs::{
     self, Error, IndexedDirEntries, IndexedKeyList, KVSRequest, KeyListRequest, KeyRequest, Result,
     command, kv_op,
 };
+use crate::telemetry::{Timed, metrics};
 
 impl Server {
     /// `KVS.Apply`: true only where the operation can fail (cas, delete-cas, lock, unlock) and did not.
     pub(crate) async fn kvs_apply(&self, request: KVSRequest) -> Result<bool> {
         self.check_datacenter(&request.datacenter)?;
+        let _timed = Timed::start(&metrics::KVS_APPLY);
         if !self.kvs_may_apply(&request).await? {
             return Ok(false);
         }

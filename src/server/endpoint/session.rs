@@ -10,6 +10,7 @@ use crate::structs::{
     Error, IndexedSessions, NodeSpecificRequest, Result, Session, SessionRequest,
     SessionSpecificRequest, command, session_behavior, session_op,
 };
+use crate::telemetry::{Timed, metrics};
 
 /// Longest TTL.
 const TTL_MAX: GoDuration = GoDuration::from_secs(24 * 60 * 60);
@@ -18,6 +19,7 @@ impl Server {
     /// `Session.Apply`: the new session's ID, or empty for a destroyed one.
     pub(crate) async fn session_apply(&self, mut request: SessionRequest) -> Result<String> {
         self.check_datacenter(&request.datacenter)?;
+        let _timed = Timed::start(&metrics::SESSION_APPLY);
         let session = &mut request.session;
         if session.id.is_empty() && request.op == session_op::DESTROY {
             return Err(Error::new("Must provide ID"));
@@ -148,6 +150,7 @@ impl Server {
         request: SessionSpecificRequest,
     ) -> Result<IndexedSessions> {
         self.check_datacenter(&request.datacenter)?;
+        let _timed = Timed::start(&metrics::SESSION_RENEW);
         self.wait_for_leader().await?;
         let id = session_id(&request);
         let state = self.state.read()?;

@@ -11,11 +11,13 @@ use crate::structs::{
     Error, KVSRequest, Result, TxnError, TxnOp, TxnReadRequest, TxnReadResponse, TxnRequest,
     TxnResponse, command, kv_op,
 };
+use crate::telemetry::{Timed, metrics};
 
 impl Server {
     /// `Txn.Apply`.
     pub(crate) async fn txn_apply(&self, mut request: TxnRequest) -> Result<TxnResponse> {
         self.check_datacenter(&request.datacenter)?;
+        let _timed = Timed::start(&metrics::TXN_APPLY);
         let errors = self
             .txn_check(request.ops.as_deref_mut().unwrap_or(&mut []))
             .await?;
@@ -37,6 +39,7 @@ impl Server {
     /// `Txn.Read`.
     pub(crate) async fn txn_read(&self, mut request: TxnReadRequest) -> Result<TxnReadResponse> {
         self.check_datacenter(&request.datacenter)?;
+        let _timed = Timed::start(&metrics::TXN_READ);
         let ops = request.ops.as_deref_mut().unwrap_or(&mut []);
         let errors = self.txn_check(ops).await?;
         if !errors.is_empty() {

@@ -14,8 +14,9 @@ use crate::net::message::MessageReader;
 use crate::net::mux::{self, Carrier};
 use crate::net::pool::MAX_MESSAGE;
 use crate::server::Server;
-use crate::structs::rpc::{Delegate, Request};
+use crate::structs::rpc::Request;
 use crate::structs::{Error, Result};
+use crate::telemetry::metrics;
 use crate::wire::rpc::{self, CallError};
 
 /// Answers the calls on the streams of a connection until it ends.
@@ -51,6 +52,7 @@ pub(super) async fn serve(
         let Some(mut bytes) = messages.values(2, MAX_MESSAGE).await? else {
             return Ok(());
         };
+        metrics::RPC_REQUEST.incr();
         let header = rpc::read_request_header(&mut bytes).map_err(invalid)?;
         let (result, last) = match rpc::read_request(&header, &mut bytes) {
             Ok(request) => match answer(server, request, &mut messages).await? {
@@ -63,6 +65,9 @@ pub(super) async fn serve(
                 (Err(Error::new(unknown.to_string())), true)
             }
         };
+        if result.is_err() {
+            metrics::RPC_REQUEST_ERROR.incr();
+        }
         let answer = rpc::response(&header, &result).map_err(invalid)?;
         drop(result);
         let stream = messages.get_mut();
@@ -84,7 +89,7 @@ async fn answer(
         .routed()
         .options()
         .is_some_and(|options| options.min_query_index > 0);
-    let call = async { Ok(Some(server.call(request).await)) };
+    let call = async { Ok(Some(server.carry(request).await)) };
     if !blocking {
         return call.await;
     }

@@ -100,6 +100,7 @@ impl RpcListener {
         loop {
             match self.listening.acceptor.accept().await {
                 Ok(Some(accepted)) => {
+                    crate::telemetry::metrics::RPC_ACCEPT_CONN.incr();
                     let (server, runtime) = (self.server.clone(), self.runtime.clone());
                     let handshake = self.listening.handshake;
                     connections.spawn(async move {
