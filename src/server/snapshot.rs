@@ -3,6 +3,7 @@
 //! Source: `docs/reference/http-1.md` section 9, `docs/reference/raft.md` sections 8 and 9.
 
 use std::fs::File;
+use std::time::Duration;
 
 use super::{Server, propose_error};
 use crate::drive;
@@ -11,8 +12,10 @@ use crate::structs::go::GoTime;
 use crate::structs::{Error, Result, SnapshotRequest, SnapshotResponse};
 use crate::telemetry::{Timed, metrics};
 
-/// How often a view is taken anew when it turns out to be too old.
-const SNAPSHOT_TRIES: usize = 5;
+/// How often a view is taken anew when it turns out to be too old, or newer than the core has heard.
+const SNAPSHOT_TRIES: usize = 50;
+/// Pause between two tries.
+const SNAPSHOT_PAUSE: Duration = Duration::from_millis(20);
 
 impl Server {
     /// Takes a snapshot; the archive as a file positioned at its start.
@@ -27,13 +30,15 @@ impl Server {
             self.raft.barrier().await.map_err(propose_error)?;
         }
         let _timed = Timed::start(&metrics::RAFT_TAKE_SNAPSHOT);
-        // A view begun now may be older than what the core has cut from its log: then once more.
+        // A view begun now may be older than what the core has cut from its log, or hold entries that the core
+        // has not yet heard to be applied: then once more.
         for _ in 0..SNAPSHOT_TRIES {
             let timed = Timed::start(&metrics::RAFT_FSM_SNAPSHOT);
             let view = self.state.snapshot()?;
             drop(timed);
             let index = view.index();
             let Some(meta) = self.raft.snapshot_meta(index).await else {
+                drive::sleep(SNAPSHOT_PAUSE).await;
                 continue;
             };
             let dir = self.options.temp_dir.clone();
