@@ -56,12 +56,11 @@ fn run(call: &Invocation) -> u8 {
         Ok(client) => client,
         Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
     };
-    let node = match client.node_name() {
-        Ok(node) => node,
-        Err(why) => return call.fail(format!("Error querying Consul agent: {why}")),
-    };
     if !enable && !disable {
-        return list(call, &client, &node);
+        return match client.node_name() {
+            Ok(node) => list(call, &client, &node),
+            Err(why) => call.fail(format!("Error querying Consul agent: {why}")),
+        };
     }
     let mut query: Query = vec![("enable", enable.to_string())];
     if enable {

@@ -98,6 +98,9 @@ fn inspect(call: &Invocation) -> u8 {
         Err(code) => return code,
     };
     let meta = match open(&path) {
+        Ok(file) if file.metadata().is_ok_and(|m| m.is_dir()) => Err(format!(
+            "failed to decompress snapshot: read {path}: is a directory"
+        )),
         Ok(file) => verified(file),
         Err(why) => return call.fail(why),
     };
@@ -135,10 +138,16 @@ fn restore(call: &Invocation) -> u8 {
         Ok(meta) => meta.len(),
         Err(e) => return call.fail(format!("Error opening snapshot file: {}", errno_text(&e))),
     };
+    let is_dir = file.metadata().is_ok_and(|m| m.is_dir());
     match smol::block_on(send(&client, file, size)) {
         Ok(()) => {
             say("Restored snapshot");
             OK
+        }
+        Err(why) if is_dir => {
+            // The body's error does not know what it was read from.
+            let why = why.replace(": is a dir", &format!(": read {path}: is a dir"));
+            call.fail(format!("Error restoring snapshot: {why}"))
         }
         Err(why) => call.fail(format!("Error restoring snapshot: {why}")),
     }
