@@ -144,10 +144,10 @@ impl Lock {
 fn run(call: &Invocation) -> u8 {
     let args = call.args.args();
     let [prefix, command @ ..] = args.as_slice() else {
-        return call.misuse("Key prefix and child command must be specified");
+        return call.fail("Key prefix and child command must be specified");
     };
     if command.is_empty() {
-        return call.misuse("Key prefix and child command must be specified");
+        return call.fail("Key prefix and child command must be specified");
     }
     let prefix = prefix.strip_prefix('/').unwrap_or(prefix);
     let limit = call.args.int("n");
