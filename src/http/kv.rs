@@ -166,7 +166,7 @@ fn conflicting(req: &Request, parameters: &[&str]) -> Result<(), HttpError> {
     if given <= 1 {
         return Ok(());
     }
-    let text = format!("Conflicting flags: {}\n", req.query.encode());
+    let text = format!("Conflicting flags: {}", req.query.encode());
     Err(HttpError::bad_request(text))
 }
 

@@ -129,8 +129,10 @@ async fn autopilot_configuration(ctx: &Ctx, req: &mut Request) -> Result<Respons
             go_parse_uint(cas).map_err(|e| bad_request(format!("Error parsing cas value: {e}")))?;
         args.cas = true;
     }
+    let cas = args.cas;
     let done = write::<method::AutopilotSetConfiguration>(ctx, args).await?;
-    Response::json(&done)
+    // The RPC tells success for a compare-and-set only.
+    Response::json(&(done || !cas))
 }
 
 /// A duration as text or as a number of nanoseconds.

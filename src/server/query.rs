@@ -72,7 +72,7 @@ impl Server {
     }
 
     /// Gives the consistency that the options ask for.
-    async fn make_consistent(&self, options: &QueryOptions) -> Result<()> {
+    pub(super) async fn make_consistent(&self, options: &QueryOptions) -> Result<()> {
         if options.allow_stale && self.had_leader.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -140,20 +140,31 @@ impl Server {
             wait => wait.min(self.options.max_query_time),
         };
         let deadline = drive::now() + wait + jitter(wait);
-        let mut last_round = false;
+        // What the last look had as its index, once the time is up: nothing that was watched changed since, so
+        // that is still the index of the answer.
+        let mut expired: Option<u64> = None;
+        let mut replaced = false;
         loop {
             let epoch = self.state.epoch();
             let mut watch = WatchSet::new();
-            {
+            let index = {
                 let state = self.state.read()?;
                 let (index, data) = read(&state, &mut watch)?;
-                if index.max(1) > options.min_query_index || last_round {
-                    return Ok((self.meta(index.max(1)), data));
+                let index = index.max(1);
+                if let Some(before) = expired {
+                    return Ok((self.meta(before), data));
                 }
-            }
+                if index > options.min_query_index || replaced {
+                    return Ok((self.meta(index), data));
+                }
+                index
+            };
             let changed = drive::timeout_at(deadline, watch.changed(&self.state)).await;
-            last_round = changed.is_err() || self.state.epoch() != epoch;
-            if options.require_consistent && !last_round {
+            if changed.is_err() {
+                expired = Some(index);
+            }
+            replaced = self.state.epoch() != epoch;
+            if options.require_consistent && expired.is_none() && !replaced {
                 self.make_consistent(options).await?;
             }
         }

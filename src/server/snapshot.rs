@@ -9,7 +9,7 @@ use super::{Server, propose_error};
 use crate::drive;
 use crate::store::snapshot::archive;
 use crate::structs::go::GoTime;
-use crate::structs::{Error, Result, SnapshotRequest, SnapshotResponse};
+use crate::structs::{Error, QueryOptions, Result, SnapshotRequest, SnapshotResponse};
 use crate::telemetry::{Timed, metrics};
 
 /// How often a view is taken anew when it turns out to be too old, or newer than the core has heard.
@@ -26,8 +26,11 @@ impl Server {
         self.check_datacenter(&request.datacenter)?;
         if !request.allow_stale {
             // Everything written before the call is in the snapshot.
-            self.wait_for_leader().await?;
-            self.raft.barrier().await.map_err(propose_error)?;
+            let options = QueryOptions {
+                require_consistent: true,
+                ..QueryOptions::default()
+            };
+            self.make_consistent(&options).await?;
         }
         let _timed = Timed::start(&metrics::RAFT_TAKE_SNAPSHOT);
         // A view begun now may be older than what the core has cut from its log, or hold entries that the core

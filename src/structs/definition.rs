@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConnectProxyConfig, NodeService, ServiceAddress, ServiceConnect, Weights,
+    ConnectProxyConfig, HealthCheckDefinition, NodeService, ServiceAddress, ServiceConnect,
+    Weights,
     go::{GoDuration, List, Map, omitempty},
 };
 
@@ -159,6 +160,31 @@ pub struct CheckType {
     /// Accepted inside a service definition and without effect there.
     #[serde(rename = "ServiceID", alias = "service_id", skip_serializing)]
     pub service_id: String,
+}
+
+impl HealthCheckDefinition {
+    /// The kind of check that it defines, if it could be run.
+    pub fn kind(&self) -> CheckKind {
+        let by_interval = self.interval.0 > 0;
+        let scripted = by_interval && self.script_args.as_ref().is_some_and(|a| !a.is_empty());
+        if by_interval && !self.grpc.is_empty() {
+            CheckKind::Grpc
+        } else if by_interval && !self.http.is_empty() {
+            CheckKind::Http
+        } else if self.ttl.0 > 0 {
+            CheckKind::Ttl
+        } else if by_interval && !self.tcp.is_empty() {
+            CheckKind::Tcp
+        } else if !self.alias_node.is_empty() || !self.alias_service.is_empty() {
+            CheckKind::Alias
+        } else if scripted && !self.docker_container_id.is_empty() {
+            CheckKind::Docker
+        } else if scripted {
+            CheckKind::Script
+        } else {
+            CheckKind::None
+        }
+    }
 }
 
 impl CheckType {

@@ -103,7 +103,7 @@ impl Scanner<'_> {
             match c {
                 b'{' | b'[' => {
                     if open.len() == MAX_DEPTH {
-                        return Err(Error::Syntax("exceeded max depth".to_owned()));
+                        return Err(wrong(c, "exceeded max depth"));
                     }
                     self.space();
                     let close = if c == b'{' { b'}' } else { b']' };

@@ -222,13 +222,13 @@ fn kv_parameters() {
             "PUT",
             "/v1/kv/a?cas=0&acquire=a/b",
             400,
-            "Conflicting flags: acquire=a%2Fb&cas=0\n",
+            "Conflicting flags: acquire=a%2Fb&cas=0",
         ),
         (
             "DELETE",
             "/v1/kv/a?recurse&cas=1",
             400,
-            "Conflicting flags: cas=1&recurse=\n",
+            "Conflicting flags: cas=1&recurse=",
         ),
         (
             "PUT",

@@ -291,6 +291,9 @@ pub(super) fn complete_check(check: &mut HealthCheck, node: &str) {
     if check.status.is_empty() {
         check.status = health::CRITICAL.to_owned();
     }
+    if check.kind.is_empty() {
+        check.kind = check.definition.kind().as_str().to_owned();
+    }
 }
 
 #[cfg(test)]

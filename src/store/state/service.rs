@@ -16,7 +16,7 @@ use super::{Read, check};
 use crate::store::error::StoreError;
 use crate::store::watch::{Kind, Table, WatchSet};
 use crate::structs::go::Map;
-use crate::structs::{Node, NodeService, ServiceNode, Weights};
+use crate::structs::{Node, NodeService, ServiceNode, Weights, validate_meta};
 
 const EXTINCTION: &str = "service_last_extinction";
 const CONNECT_PROXY: &str = "connect-proxy";
@@ -89,6 +89,12 @@ impl Tx<'_> {
 
     /// Writes an instance on a node.
     pub fn ensure_service(&mut self, node: &str, service: &NodeService) -> Cmd<()> {
+        if let Err(why) = validate_meta(service.meta.as_ref().unwrap_or(&BTreeMap::new()), false) {
+            return Fail::refuse(format!(
+                "Invalid Service Meta for node {node} and serviceID {}: {why}",
+                service.id
+            ));
+        }
         let node = lower(node);
         let mut service = service.clone();
         if service.weights.as_ref().is_none_or(|w| w.passing == 0) {
