@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+pub mod acl;
 pub mod agent;
 pub mod cli;
 pub mod config;

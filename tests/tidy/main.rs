@@ -15,6 +15,7 @@ const RANKS: &[(&str, u32)] = &[
     ("structs", 0),
     ("wire", 1),
     ("telemetry", 1),
+    ("acl", 2),
     ("config", 2),
     ("filter", 2),
     ("raft", 2),
@@ -43,7 +44,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
 /// What a room must not contain, as text of its code.
 const IMPURE: &[(&[&str], &[&str])] = &[
     (
-        &["structs", "wire", "filter", "raft", "gossip"],
+        &["structs", "wire", "acl", "filter", "raft", "gossip"],
         &[
             "smol::",
             "rusqlite",

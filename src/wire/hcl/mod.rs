@@ -73,6 +73,8 @@ pub struct Key {
     pub text: String,
     /// Where it stands.
     pub pos: Pos,
+    /// It was written in quotes.
+    pub quoted: bool,
 }
 
 /// `keys = value` or `keys { ... }`.
@@ -82,6 +84,8 @@ pub struct Item {
     pub keys: Vec<Key>,
     /// The value.
     pub node: Node,
+    /// Where the value begins.
+    pub pos: Pos,
 }
 
 /// A value as written.
@@ -155,7 +159,7 @@ fn string(text: String) -> Value<'static> {
 
 fn object(items: Vec<Item>) -> Result<Value<'static>, Error> {
     let mut map: Vec<(Value<'static>, Value<'static>)> = Vec::new();
-    for Item { keys, node } in items {
+    for Item { keys, node, .. } in items {
         let is_object = matches!(node, Node::Object(_));
         let mut value = value(node)?;
         let mut keys = keys.into_iter();

@@ -102,11 +102,16 @@ impl<'a> Parser<'a> {
 
     fn item(&mut self) -> Result<Item, Stop> {
         let keys = self.keys()?;
-        let node = match self.token.kind {
-            Kind::Assign => self.value()?,
-            _ => self.object()?,
-        };
-        Ok(Item { keys, node })
+        if self.token.kind != Kind::Assign {
+            let pos = self.token.pos;
+            let node = self.object()?;
+            return Ok(Item { keys, node, pos });
+        }
+        self.scan();
+        self.unscan();
+        let pos = self.token.pos;
+        let node = self.value()?;
+        Ok(Item { keys, node, pos })
     }
 
     /// Keys up to and with the `=` or the brace after them.
@@ -127,6 +132,7 @@ impl<'a> Parser<'a> {
                     keys.push(Key {
                         text: text.clone(),
                         pos: self.token.pos,
+                        quoted: self.token.kind == Kind::String,
                     });
                 }
                 Kind::Eof if keys.is_empty() => return Err(Stop::End),
