@@ -15,7 +15,7 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::Timer;
 
-use super::head::{escaped_target, refusal};
+use super::head::{FirstLine, refusal};
 use crate::net::Stream;
 
 /// How long a client may make the server wait in the middle of something.
@@ -94,6 +94,8 @@ pub struct Conn {
     patience: Patience,
     /// Bytes came that belong to a request not yet handed out.
     begun: bool,
+    /// How far its first line has come.
+    line: FirstLine,
     /// What of a rewritten beginning did not fit into hyper's buffer.
     left: Vec<u8>,
     /// An answer that takes the place of hyper's, and how much of it is sent.
@@ -110,6 +112,7 @@ impl Conn {
             phase,
             patience,
             begun: false,
+            line: FirstLine::Method,
             left: Vec::new(),
             refusal: None,
             reading: None,
@@ -168,11 +171,11 @@ impl Read for Conn {
                     // A head's time counts from its first byte, so its timer stays.
                     Phase::Head | Phase::Handling => {
                         if !this.begun {
-                            // SAFETY: `poll_recv` has initialised `n` bytes, and they are only read.
-                            let begin =
-                                unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), n) };
-                            rewritten = escaped_target(begin);
+                            this.line = FirstLine::Method;
                         }
+                        // SAFETY: `poll_recv` has initialised `n` bytes, and they are only read.
+                        let piece = unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), n) };
+                        rewritten = this.line.escaped(piece);
                         this.begun = n > 0;
                     }
                 }

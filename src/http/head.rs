@@ -7,35 +7,51 @@
 
 use std::str;
 
-/// Bytes that Go takes as they are and the `http` crate refuses.
-const RAW: &[u8] = b"<>\\^`";
+/// Bytes that Go takes as they are and the `http` crate refuses, or, as `#`, cuts the target at.
+const RAW: &[u8] = b"\"#<>\\^`";
 
-/// The beginning of a request with a target that can be read; `None` when it is fine as it is.
-pub fn escaped_target(bytes: &[u8]) -> Option<Vec<u8>> {
-    let line = bytes
-        .iter()
-        .position(|b| *b == b'\n')
-        .unwrap_or(bytes.len());
-    let (line, rest) = bytes.split_at(line);
-    let is_raw = |b: &u8| RAW.contains(b);
-    if !line.iter().any(is_raw) && str::from_utf8(line).is_ok() {
-        return None;
-    }
-    let start = line.iter().position(|b| *b == b' ')? + 1;
-    let end = line.iter().rposition(|b| *b == b' ')?;
-    let target = line.get(start..end)?;
-    let text = str::from_utf8(target).is_ok();
-    let mut out = line.get(..start)?.to_vec();
-    for byte in target {
-        if is_raw(byte) || (!text && !byte.is_ascii()) {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
-        } else {
-            out.push(*byte);
+/// How far a request's first line has been read; it may come in several pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum FirstLine {
+    /// Up to the space behind the method.
+    #[default]
+    Method,
+    /// The target, and the version, which has no such bytes.
+    Target,
+    /// All that follows.
+    Read,
+}
+
+impl FirstLine {
+    /// The next piece with a target that can be read; `None` when it is fine as it is.
+    pub fn escaped(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
+        let start = match self {
+            FirstLine::Method => piece.iter().position(|b| matches!(b, b' ' | b'\n'))?,
+            FirstLine::Target => 0,
+            FirstLine::Read => return None,
+        };
+        *self = FirstLine::Target;
+        let (method, rest) = piece.split_at_checked(start)?;
+        let end = rest.iter().position(|b| *b == b'\n');
+        if end.is_some() {
+            *self = FirstLine::Read;
         }
+        let (target, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+        let is_raw = |b: &u8| RAW.contains(b) || !b.is_ascii();
+        if !target.iter().any(is_raw) {
+            return None;
+        }
+        let mut out = method.to_vec();
+        for byte in target {
+            if is_raw(byte) {
+                out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+            } else {
+                out.push(*byte);
+            }
+        }
+        out.extend_from_slice(rest);
+        Some(out)
     }
-    out.extend_from_slice(line.get(end..)?);
-    out.extend_from_slice(rest);
-    Some(out)
 }
 
 /// hyper's empty answer to what is no request, with the text that Go's server gives there.
@@ -61,19 +77,24 @@ mod tests {
 
     #[test]
     fn targets() {
-        let fixed =
-            |text: &[u8]| escaped_target(text).map(|b| String::from_utf8_lossy(&b).into_owned());
-        assert_eq!(fixed(b"GET /v1/kv/a?b=c HTTP/1.1\r\nX: <y>\r\n\r\n"), None);
+        let fixed = |pieces: &[&[u8]]| {
+            let mut line = FirstLine::default();
+            let piece = |p: &&[u8]| line.escaped(p).unwrap_or_else(|| p.to_vec());
+            let bytes: Vec<u8> = pieces.iter().flat_map(piece).collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let plain = b"GET /v1/kv/a?b=c HTTP/1.1\r\nX: <y>\r\n\r\n";
+        assert_eq!(fixed(&[plain]).as_bytes(), plain);
         assert_eq!(
-            fixed(b"GET /a?b=<c> HTTP/1.1\r\nX: <y>\r\n\r\n").as_deref(),
-            Some("GET /a?b=%3Cc%3E HTTP/1.1\r\nX: <y>\r\n\r\n")
+            fixed(&[b"GET /a#?b=<\"c\"> HTTP/1.1\r\nX: <y>\r\n\r\n"]),
+            "GET /a%23?b=%3C%22c%22%3E HTTP/1.1\r\nX: <y>\r\n\r\n"
         );
         assert_eq!(
-            fixed(b"GET /a\xff^ HTTP/1.1\r\n").as_deref(),
-            Some("GET /a%FF%5E HTTP/1.1\r\n")
+            fixed(&[b"GE", b"T /a\xff^", b"^ HTTP/1.1", b"\r\nX:", b" <\r\n"]),
+            "GET /a%FF%5E%5E HTTP/1.1\r\nX: <\r\n"
         );
-        assert_eq!(fixed("GET /ä HTTP/1.1\r\n".as_bytes()), None);
-        assert_eq!(fixed(b"<"), None);
+        assert_eq!(fixed(&["GET /ä H".as_bytes()]), "GET /%C3%A4 H");
+        assert_eq!(fixed(&[b"<", b"\n<"]), "<\n<");
     }
 
     #[test]

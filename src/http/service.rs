@@ -60,36 +60,55 @@ impl Service {
         incoming: hyper::Request<Incoming>,
     ) -> Result<OutResponse, Never> {
         self.phase.hand_out();
-        let answer = self.route(incoming).await;
+        let answer = match self.route(&incoming) {
+            Ok((route, path)) => self.endpoint(route, path, incoming).await,
+            Err(answer) => self.unasked(*answer, incoming).await,
+        };
         self.phase.set(Phase::Head);
         Ok(answer)
     }
 
-    async fn route(&self, incoming: hyper::Request<Incoming>) -> OutResponse {
+    /// The route and the decoded path, or the answer of what has none.
+    fn route(
+        &self,
+        incoming: &hyper::Request<Incoming>,
+    ) -> Result<(&Route, String), Box<OutResponse>> {
+        let refuse = |answer| Err(Box::new(answer));
         if incoming.version() == Version::HTTP_11 && !incoming.headers().contains_key(HOST) {
-            return refused("400 Bad Request: missing required Host header");
+            return refuse(refused("400 Bad Request: missing required Host header"));
         }
         let raw = incoming.uri().path();
         if raw == "*" {
-            return bare(StatusCode::OK);
+            return refuse(bare(StatusCode::OK));
         }
         let Some(decoded) = path::decode(raw) else {
-            return refused("400 Bad Request");
+            return refuse(refused("400 Bad Request"));
         };
         if !self.ctx.settings.allow_unprintable && !path::is_printable(&decoded) {
-            return bare(StatusCode::BAD_REQUEST);
+            return refuse(bare(StatusCode::BAD_REQUEST));
         }
         let clean = path::clean(&decoded);
         match self.router.find(&clean) {
-            Found::Slash => redirect(&incoming, &format!("{clean}/")),
-            _ if clean != decoded => redirect(&incoming, &clean),
-            Found::Nothing if clean == "/" => index_page(),
-            Found::Nothing => bare(StatusCode::NOT_FOUND),
-            Found::Route(route) => {
-                let path = decoded.into_owned();
-                self.endpoint(route, path, incoming).await
-            }
+            Found::Slash => refuse(redirect(incoming, &format!("{clean}/"))),
+            _ if clean != decoded => refuse(redirect(incoming, &clean)),
+            Found::Nothing if clean == "/" => refuse(index_page()),
+            Found::Nothing => refuse(bare(StatusCode::NOT_FOUND)),
+            Found::Route(route) => Ok((route, decoded.into_owned())),
         }
+    }
+
+    /// Finishes an answer that needed no body: what comes of it must not be read as the next request.
+    async fn unasked(
+        &self,
+        mut answer: OutResponse,
+        incoming: hyper::Request<Incoming>,
+    ) -> OutResponse {
+        let (parts, body) = incoming.into_parts();
+        let mut body = RequestBody::new(body, &parts.headers, self.phase.clone());
+        if !body.drain(MAX_DRAIN).await {
+            answer.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        answer
     }
 
     async fn endpoint(
@@ -102,7 +121,7 @@ impl Service {
         let Some(query) = Query::parse(incoming.uri().query().unwrap_or_default()) else {
             let mut answer = bare(StatusCode::INTERNAL_SERVER_ERROR);
             self.shared_headers(answer.headers_mut());
-            return answer;
+            return self.unasked(answer, incoming).await;
         };
         let (parts, body) = incoming.into_parts();
         let finish = Finish {

@@ -30,9 +30,14 @@ pub fn prometheus() -> Result<String> {
         .as_ref()
         .filter(|closed| closed.number + 1 >= present);
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    // Series whose labels say the same once each label is left with one value are one series here.
+    let mut totals: BTreeMap<(String, String), f64> = BTreeMap::new();
+    let mut count_up = |full: String, labels: &[(String, String)], total: f64| {
+        *totals.entry((full, braces(labels))).or_default() += total;
+    };
     for gauge in gauges(&settings, &registry.series) {
         let line = format!(" {}\n", number(gauge.value));
-        add(&mut families, &gauge.name, "gauge", &[("", &line)], &[]);
+        add(&mut families, &gauge.name, "gauge", &[("", &line)], "");
     }
     for series in &registry.series {
         let name = series.name();
@@ -44,12 +49,10 @@ pub fn prometheus() -> Result<String> {
             Series::Gauge(_) => {}
             Series::Counter(counter) => {
                 let total = counter.events.load(Ordering::Relaxed) as f64;
-                let line = format!(" {}\n", number(total));
-                add(&mut families, &full, "counter", &[("", &line)], labels);
+                count_up(full, labels, total);
             }
             Series::Sample(sample) if sample.adds => {
-                let line = format!(" {}\n", number(lock(&sample.state).total_sum));
-                add(&mut families, &full, "counter", &[("", &line)], labels);
+                count_up(full, labels, lock(&sample.state).total_sum);
             }
             Series::Sample(sample) => {
                 let (sum, count, mut kept) = {
@@ -64,6 +67,10 @@ pub fn prometheus() -> Result<String> {
                 }
             }
         }
+    }
+    for ((full, braces), total) in totals {
+        let line = format!(" {}\n", number(total));
+        add(&mut families, &full, "counter", &[("", &line)], &braces);
     }
     process_families(&mut families);
     let mut out = String::new();
@@ -90,7 +97,7 @@ fn add(
     full: &str,
     kind: &'static str,
     lines: &[(&str, &str)],
-    labels: &[(String, String)],
+    braces: &str,
 ) {
     let name = full.replace([' ', '.', '=', '-', '/'], "_");
     let family = families.entry(name.clone()).or_insert_with(|| Family {
@@ -99,7 +106,7 @@ fn add(
         lines: String::new(),
     });
     for (suffix, rest) in lines {
-        let _ = write!(family.lines, "{name}{suffix}{}{rest}", braces(labels));
+        let _ = write!(family.lines, "{name}{suffix}{braces}{rest}");
     }
 }
 
@@ -118,13 +125,14 @@ fn summary(
         let mut with = labels.to_vec();
         with.push(("quantile".into(), text.into()));
         let line = format!(" {}\n", number(value));
-        add(families, full, "summary", &[("", &line)], &with);
+        add(families, full, "summary", &[("", &line)], &braces(&with));
     }
     let (sum, count) = (format!(" {}\n", number(sum)), format!(" {count}\n"));
     let lines = [("_sum", sum.as_str()), ("_count", count.as_str())];
-    add(families, full, "summary", &lines, labels);
+    add(families, full, "summary", &lines, &braces(labels));
 }
 
+/// Labels as they are written: in order of their names, of equal names the last.
 fn braces(labels: &[(String, String)]) -> String {
     if labels.is_empty() {
         return String::new();
@@ -134,7 +142,8 @@ fn braces(labels: &[(String, String)]) -> String {
             .replace('"', "\\\"")
             .replace('\n', "\\n")
     };
-    let inner: Vec<String> = labels
+    let last: BTreeMap<&String, &String> = labels.iter().map(|(k, v)| (k, v)).collect();
+    let inner: Vec<String> = last
         .iter()
         .map(|(k, v)| format!("{k}=\"{}\"", escape(v)))
         .collect();
@@ -277,5 +286,22 @@ fn process_families(families: &mut BTreeMap<String, Family>) {
                 lines,
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_written_once() {
+        let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        let labels = [
+            label("tag", "v1"),
+            label("service", "a\"b"),
+            label("tag", "v2"),
+        ];
+        assert_eq!(braces(&labels), r#"{service="a\"b",tag="v2"}"#);
+        assert_eq!(braces(&[]), "");
     }
 }
