@@ -117,6 +117,18 @@ impl Agent {
         }
     }
 
+    /// Whether the leader put the node into the catalog before the agent's own synchronisation did. Consul
+    /// does either; which one shows in the indexes of all that the start itself wrote.
+    pub fn leader_came_first(&self) -> bool {
+        let health = ok(self.client().get("/v1/health/service/consul")).unwrap_or_default();
+        let created = |from: &str| {
+            let rest = health.split_once(from)?.1.split_once("\"CreateIndex\":")?.1;
+            rest.split_once(|c: char| !c.is_ascii_digit()).map(|s| s.0)
+        };
+        let node = created("\"Node\":{");
+        node.is_some() && node == created("\"CheckID\":\"serfHealth\"")
+    }
+
     /// The last lines of what it logged.
     pub fn log_tail(&self, lines: usize) -> String {
         let text = fs::read(self.dir.path().join("log")).unwrap_or_default();
