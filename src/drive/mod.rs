@@ -1,9 +1,10 @@
 //! The only room that owns the executor and reads the clock.
 //!
-//! `runtime` runs tasks on a few threads, `clock` sleeps and bounds waits, `raft` feeds the pure Raft core
-//! and carries out what it asks of disk and peers. Knows nothing of HTTP and DNS.
+//! `runtime` runs tasks on a few threads, `clock` sleeps and bounds waits, `raft` and `gossip` feed the pure
+//! cores and carry out what they ask of disk and peers. Knows nothing of HTTP and DNS.
 
 mod clock;
+pub mod gossip;
 pub mod raft;
 mod runtime;
 pub mod statsd;

@@ -83,6 +83,7 @@ impl Pool {
         member.status_ltime = m.ltime;
         if member.status == MemberStatus::Leaving {
             member.status = MemberStatus::Alive;
+            self.revision += 1;
         }
         true
     }
@@ -109,7 +110,10 @@ impl Pool {
         member.status_ltime = m.ltime;
         let before = member.status;
         match before {
-            MemberStatus::Alive => member.status = MemberStatus::Leaving,
+            MemberStatus::Alive => {
+                member.status = MemberStatus::Leaving;
+                self.revision += 1;
+            }
             MemberStatus::Failed => {
                 member.status = MemberStatus::Left;
                 member.gone_since = self.now;
@@ -282,6 +286,7 @@ impl Pool {
                 log::info!(target: &self.config.loggers[1], "serf: Event{}: {name}", change.word());
             }
         }
+        self.revision += 1;
         self.event(Event::Member(change, member));
         self.note_clocks();
     }

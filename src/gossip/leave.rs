@@ -114,6 +114,11 @@ impl Pool {
         }
     }
 
+    /// Whether the pool does nothing any more.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
     /// Whether we have not begun to leave.
     pub fn is_running(&self) -> bool {
         self.phase == Phase::Running

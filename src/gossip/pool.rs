@@ -87,6 +87,8 @@ pub struct Pool {
     pub(super) rejoin: Vec<SocketAddr>,
 
     pub(super) members: BTreeMap<String, Member>,
+    /// Grows with every change of a member that others can see.
+    pub(super) revision: u64,
     pub(super) clock: Clock,
     pub(super) event_clock: Clock,
     pub(super) query_clock: Clock,
@@ -141,6 +143,7 @@ impl Pool {
             joining: BTreeMap::new(),
             rejoin,
             members: BTreeMap::new(),
+            revision: 0,
             clock: Clock::new(previous.clock),
             event_clock: Clock::new(previous.event_clock),
             query_clock: Clock::new(previous.query_clock),
@@ -463,6 +466,16 @@ impl Pool {
     /// All members, by name.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
+    }
+
+    /// A number that grows whenever [`Pool::members`] would say something else.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Our name.
+    pub fn name(&self) -> &str {
+        &self.config.name
     }
 
     /// A member.

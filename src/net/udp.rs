@@ -93,7 +93,11 @@ impl UdpListener {
         }
     }
 
-    fn try_recv(&self, buf: &mut [u8]) -> io::Result<(usize, Sender)> {
+    /// A datagram that has come already; one longer than the buffer is cut.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none, and those of `recvmsg(2)`.
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<(usize, Sender)> {
         if self.any {
             return self.recv_with_local(buf);
         }
@@ -113,6 +117,25 @@ impl UdpListener {
         match sent {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
             sent => sent,
+        }
+    }
+
+    /// Sends a datagram that answers none. When the system's buffer is full it is dropped, as UDP may.
+    ///
+    /// # Errors
+    /// Those of `sendto(2)`.
+    pub fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        let to = match (socket.local_addr()?, to) {
+            // A socket for both families knows IPv4 as mapped addresses.
+            (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
+            _ => to,
+        };
+        match socket.send_to(bytes, to) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            sent => sent.map(|_| ()),
         }
     }
 
