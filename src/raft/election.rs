@@ -1,7 +1,7 @@
 //! Who leads: pre-votes, votes, loyalty to a leader, leases, handing over.
 //!
 //! It holds true: at most one vote per term, on disk before anybody hears of it, the own one included; a
-//! server that heard a leader gives no vote for one heartbeat timeout, which is what leases count on.
+//! server that heard a leader gives no vote to others for a while, which is what leases count on.
 //! Leaves to `replication` what a leader does once it leads.
 //! Source: Raft paper 5.2 and 5.4.1; thesis 3.10 (transfer), 6.4.1 (leases), 9.6 (pre-vote).
 //!
@@ -21,6 +21,10 @@ use super::ready::{Held, ReadState, Role};
 use super::types::{EntryKind, ServerId};
 use super::{Configuration, Error, Raft};
 
+/// The first pause of a server that suspects that nobody leads is at most this part of the heartbeat
+/// timeout; a power of two.
+const IMPATIENCE: u32 = 16;
+
 impl Raft {
     /// Whether this server may stand for election. Until the entry that took its vote is known to be
     /// committed it stands too, counting only the others: it may be the one with the longest log
@@ -37,14 +41,50 @@ impl Raft {
 
     /// Begins as a follower that knows no leader.
     pub(super) fn start_waiting(&mut self, now: Duration) {
-        self.arm_election(now);
+        self.begin_suspicion(now);
         if self.can_stand() && self.members.latest().is_sole_voter(&self.config.id) {
             self.stand(now, false);
         }
     }
 
     fn arm_election(&mut self, now: Duration) {
-        self.election_deadline = now + self.randomized(self.config.heartbeat_timeout);
+        let pause = match self.suspicion {
+            Some(n) => self.impatience(n + 1),
+            None => self.randomized(self.config.heartbeat_timeout),
+        };
+        self.election_deadline = now + pause;
+    }
+
+    /// The connection of this server ended, or gossip lost it. If it leads, the others are asked soon
+    /// whether they miss it too: as soon as the promise of loyalty to it is over.
+    pub fn suspect(&mut self, now: Duration, peer: &ServerId) {
+        if self.leader.as_ref() == Some(peer) && !self.is_leader() && self.suspicion.is_none() {
+            self.begin_suspicion(now);
+        }
+    }
+
+    /// Pre-votes disturb nobody, so they may be asked for without waiting for a timeout. Without them a
+    /// server must be patient.
+    fn begin_suspicion(&mut self, now: Duration) {
+        if !self.config.pre_vote {
+            self.arm_election(now);
+            return;
+        }
+        self.suspicion = Some(0);
+        let pause = self.impatience(0);
+        self.election_deadline = now.max(self.loyal_until) + pause;
+    }
+
+    /// A random pause before standing for the n-th time: short at first, growing to what others wait.
+    fn impatience(&mut self, n: u32) -> Duration {
+        let longest = self.config.heartbeat_timeout;
+        let step = (longest / IMPATIENCE) * (1 << n.min(IMPATIENCE.ilog2()));
+        let pause = self.randomized(step) - step;
+        if n == 0 {
+            pause
+        } else {
+            step.min(longest) + pause
+        }
     }
 
     /// No leader, or no majority, for too long.
@@ -67,7 +107,7 @@ impl Raft {
             return;
         };
         self.role = Role::PreCandidate;
-        self.election_deadline = now + self.randomized(self.config.election_timeout);
+        self.wait_for_majority(now);
         self.votes.clear();
         self.votes.insert(self.config.id.clone());
         self.campaign_seq = self.next_seq + 1;
@@ -91,7 +131,7 @@ impl Raft {
         self.voted_for = Some(self.config.id.clone());
         self.role = Role::Candidate;
         self.leader = None;
-        self.election_deadline = now + self.randomized(self.config.election_timeout);
+        self.wait_for_majority(now);
         self.votes.clear();
         self.hold(0, Held::OwnVote);
         for to in self.other_voters() {
@@ -107,13 +147,25 @@ impl Raft {
         }
     }
 
+    /// How long a candidate gives the others to answer.
+    fn wait_for_majority(&mut self, now: Duration) {
+        let patience = match self.suspicion {
+            Some(n) => {
+                self.suspicion = Some(n.saturating_add(1));
+                self.impatience(n + 1)
+            }
+            None => self.randomized(self.config.election_timeout),
+        };
+        self.election_deadline = now + patience;
+    }
+
     fn other_voters(&self) -> Vec<ServerId> {
         let voters = self.members.latest().voters();
         let others = voters.filter(|v| **v != *self.config.id);
         others.map(ServerId::from).collect()
     }
 
-    fn enter_term(&mut self, term: u64) {
+    pub(super) fn enter_term(&mut self, term: u64) {
         self.term = term;
         self.voted_for = None;
         self.hard_dirty = true;
@@ -141,8 +193,9 @@ impl Raft {
     pub(super) fn heard_leader(&mut self, now: Duration, leader: &ServerId) {
         self.leader = Some(leader.clone());
         self.last_contact = Some(now);
-        self.loyal_until = now + self.config.heartbeat_timeout;
+        self.loyal_until = now + self.config.loyalty();
         self.loyal_to = Some(leader.clone());
+        self.suspicion = None;
         self.arm_election(now);
     }
 
@@ -245,6 +298,7 @@ impl Raft {
 
     fn become_leader(&mut self, now: Duration) {
         self.role = Role::Leader;
+        self.suspicion = None;
         self.leader = Some(self.config.id.clone());
         self.votes.clear();
         let heartbeat_at = now + self.heartbeat_interval();
@@ -291,7 +345,7 @@ impl Raft {
             return None;
         }
         let from = self.quorum_time(lead, |peer| peer.lease_from)?;
-        Some(from.saturating_add(self.config.lease_timeout))
+        Some(from.saturating_add(self.config.read_lease()))
     }
 
     /// Hands leadership to `to`, or to the voter that has most of the log. Proposals are refused until

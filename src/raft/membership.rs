@@ -294,6 +294,28 @@ impl Raft {
         Ok((hard_state, entry))
     }
 
+    /// As [`Raft::bootstrap`], by a server that already runs and has an empty log. It stands for election
+    /// at once: those that it names need not have founded the cluster themselves to vote for it.
+    pub fn found(&mut self, now: Duration, configuration: &Configuration) -> Result<(), Error> {
+        let new = self.log.last_index() == 0 && self.installing.is_none() && self.leader.is_none();
+        if !new || self.disk_failed {
+            return Err(Error::AlreadyFounded);
+        }
+        let (hard_state, entry) = Raft::bootstrap(configuration)?;
+        if self.term < hard_state.term {
+            self.enter_term(hard_state.term);
+        }
+        self.members.append(entry.index, configuration.clone());
+        self.log.append([entry]);
+        self.role = super::Role::Follower;
+        self.loyal_until = now;
+        self.start_waiting(now);
+        if self.can_stand() {
+            self.election_deadline = now;
+        }
+        Ok(())
+    }
+
     /// Changes the membership by one server. The change is in force at once and done when its entry
     /// is applied. Refused while the last change is not committed ([`Error::ConfChangeInProgress`])
     /// and before the leader has committed an entry of its term ([`Error::NotReady`]; without this

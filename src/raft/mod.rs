@@ -15,6 +15,8 @@
 //! input    step(now, &from, message)                  a message came in
 //!          rpc_failed(now, &to, seq)                  a request got no answer and will not
 //!          tick(now)                                  when next_deadline() is reached; None: no timer needed
+//!          suspect(now, &peer)                        its connection ended, or gossip lost it
+//!          found(now, &Configuration)                 a new cluster, by a server that runs already
 //!          propose, propose_conf_change, read_index, transfer_leadership, step_down, resume
 //! output   ready(now) -> Option<Ready>                after every input, until None:
 //!            messages   send at once; answers go back by their seq
@@ -67,14 +69,16 @@ pub use types::{Entry, EntryKind, HardState, LogError, LogReader, ServerId, Snap
 pub struct Config {
     /// This server.
     pub id: ServerId,
-    /// A follower stands for election after 1 to 2 times this without hearing a leader, and refuses
-    /// its vote to others for 1 times this after having heard one. Heartbeats go out every 1 to 2
-    /// tenths of it.
+    /// A follower stands for election after 1 to 2 times this without hearing a leader; sooner if it
+    /// was told that the leader is gone, see [`Raft::suspect`]. Heartbeats go out every 1 to 2 tenths
+    /// of it.
     pub heartbeat_timeout: Duration,
     /// A candidate tries again after 1 to 2 times this; a transfer of leadership may last this long.
     pub election_timeout: Duration,
-    /// A leader that did not hear from a quorum for this long steps down. Clocks may drift against
-    /// each other by the ratio of this to `heartbeat_timeout` before a lease read can be stale.
+    /// A leader that did not hear from a quorum for this long steps down. A server that heard a leader
+    /// gives no vote to others for [`Config::loyalty`] of it, and a leader answers reads without asking
+    /// for [`Config::read_lease`] of it; clocks may drift against each other by the ratio of those two
+    /// before a lease read can be stale.
     pub lease_timeout: Duration,
     /// How long a commit index may wait for an entry to travel with.
     pub commit_timeout: Duration,
@@ -104,6 +108,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// How long a server that heard a leader gives no vote to others: 4/5 of the lease timeout, so that a
+    /// leader that died can be replaced before a silent one would be.
+    pub fn loyalty(&self) -> Duration {
+        self.lease_timeout * 4 / 5
+    }
+
+    /// How long after sending a request that a quorum answered a leader answers reads without asking again:
+    /// half the lease timeout.
+    pub fn read_lease(&self) -> Duration {
+        self.lease_timeout / 2
+    }
+
     /// Consul's defaults with its `raft_multiplier` (1 to 10, by default 5) applied to the timeouts.
     pub fn new(id: ServerId, raft_multiplier: u32, seed: u64) -> Config {
         let second = Duration::from_secs(1) * raft_multiplier;
@@ -171,6 +187,8 @@ pub enum Error {
     NoOtherVoter,
     /// A restore of the state machine is under way.
     RestoreInProgress,
+    /// This server has a log already: it belongs to a cluster.
+    AlreadyFounded,
     /// Configuration entries are proposed by [`Raft::propose_conf_change`] only.
     InvalidEntry,
 }
@@ -190,6 +208,9 @@ impl std::fmt::Display for Error {
             Error::UnknownServer(id) => write!(f, "server {id} is not such a member"),
             Error::NoOtherVoter => f.write_str("there is no other voter to hand leadership to"),
             Error::RestoreInProgress => f.write_str("a restore is in progress; try again"),
+            Error::AlreadyFounded => {
+                f.write_str("bootstrap only works on new clusters: this server has a log already")
+            }
             Error::InvalidEntry => {
                 f.write_str("configuration entries can only come from a configuration change")
             }

@@ -35,6 +35,9 @@ pub struct Raft {
     /// Answers to pre-vote requests older than this are of no use.
     pub(super) campaign_seq: u64,
     pub(super) election_deadline: Duration,
+    /// How often this server stood since it has reason to believe that nobody leads, so that it need not
+    /// wait in silence: since its start, or since it was told that the leader is gone.
+    pub(super) suspicion: Option<u32>,
     pub(super) last_contact: Option<Duration>,
     /// No vote for anybody but the leader, last heard, before this.
     pub(super) loyal_until: Duration,
@@ -122,7 +125,7 @@ impl Raft {
         // A server that may have answered a leader before its restart must not break the lease
         // that answer gave.
         let loyal_until = if hard_state.term > 0 {
-            now + config.heartbeat_timeout
+            now + config.loyalty()
         } else {
             now
         };
@@ -137,6 +140,7 @@ impl Raft {
             votes: BTreeSet::new(),
             campaign_seq: 0,
             election_deadline: now,
+            suspicion: None,
             last_contact: None,
             loyal_until,
             loyal_to: None,

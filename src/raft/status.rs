@@ -90,6 +90,11 @@ impl Raft {
         }
     }
 
+    /// When this server, a follower, last heard its leader.
+    pub fn last_heard(&self) -> Option<Duration> {
+        self.last_contact
+    }
+
     /// Whether this server leads.
     pub fn is_leading(&self) -> bool {
         self.is_leader()

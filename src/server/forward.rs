@@ -4,15 +4,20 @@
 //! Source: `docs/reference/rpc.md` section 8.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+
 use super::Server;
 use crate::drive;
 use crate::drive::raft::Directory;
 use crate::net::pool::{CallError, Pool};
+use crate::raft::ServerId;
 use crate::structs::rpc::{Class, Reply, Request};
 use crate::structs::{self, Error, Result};
 
@@ -67,15 +72,47 @@ impl Directory for Peers {
     }
 }
 
+/// The time between two changes of the leader.
+pub(super) struct Era(Mutex<(Sender<()>, Receiver<()>)>);
+
+impl Default for Era {
+    fn default() -> Self {
+        Self(Mutex::new(smol::channel::bounded(1)))
+    }
+}
+
+impl Era {
+    /// Begins the next one.
+    pub fn end(&self) {
+        let next = smol::channel::bounded(1);
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever waits holds the other end of what is dropped here.
+        *current = next;
+    }
+
+    /// Completes when this one is over.
+    pub fn over(&self) -> impl Future<Output = ()> + use<> {
+        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = current.1.clone();
+        async move {
+            // Nothing is ever sent.
+            let _ = end.recv().await;
+        }
+    }
+}
+
 /// Who is to answer a call.
 enum Place {
     /// This server.
     Here,
     /// The leader, which is reached there.
-    Leader(SocketAddr),
+    Leader(ServerId, SocketAddr),
     /// Nobody at the moment.
     Nobody,
 }
+
+/// How long a write whose leader lost its place may still be answered by it.
+const LATE_ANSWER: Duration = Duration::from_secs(1);
 
 /// What came of one try: the result, or, if it is worth another try, what to say when there is no time for
 /// one.
@@ -93,7 +130,7 @@ impl Server {
         match leadership.leader {
             Some(id) if *id == *self.options.node_id => Place::Here,
             Some(id) => match self.server_address(&id) {
-                Some(address) => Place::Leader(address),
+                Some(address) => Place::Leader(id, address),
                 None => Place::Nobody,
             },
             None if leadership.role == crate::raft::Role::Leader => Place::Here,
@@ -135,8 +172,40 @@ impl Server {
         }
     }
 
+    /// Calls the leader, and gives up when there is another one: a machine that lost its power says nothing.
+    async fn call_leader(
+        &self,
+        (leader, address): (&str, SocketAddr),
+        request: &Request,
+    ) -> std::result::Result<Reply, CallError> {
+        let call = self.peers.pool.call(address, request);
+        let replaced = async {
+            loop {
+                let era = self.leader_era.over();
+                if self.leads(leader) {
+                    era.await;
+                    continue;
+                }
+                if request.class() == Class::Read {
+                    break;
+                }
+                // It may have been carried out; what the old leader knows about that is worth a moment.
+                drive::sleep(LATE_ANSWER).await;
+                if !self.leads(leader) {
+                    break;
+                }
+            }
+            Err(CallError::Broken(std::io::ErrorKind::UnexpectedEof.into()))
+        };
+        call.or(replaced).await
+    }
+
+    fn leads(&self, id: &str) -> bool {
+        self.raft.leadership().leader.as_deref() == Some(id)
+    }
+
     async fn attempt(&self, request: &Request) -> Outcome {
-        let address = match self.place(request) {
+        let leader = match self.place(request) {
             Place::Here => {
                 return match self.dispatch(request.clone()).await {
                     Err(e) if e.is(structs::NO_CLUSTER_LEADER) && !self.raft.is_alone() => Err(e),
@@ -144,9 +213,9 @@ impl Server {
                 };
             }
             Place::Nobody => return Err(Error::new(structs::NO_CLUSTER_LEADER)),
-            Place::Leader(address) => address,
+            Place::Leader(id, address) => (id, address),
         };
-        match self.peers.pool.call(address, request).await {
+        match self.call_leader((&leader.0, leader.1), request).await {
             Ok(reply) => Ok(Ok(reply)),
             Err(error) => {
                 let again = match &error {

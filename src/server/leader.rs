@@ -38,6 +38,7 @@ impl Server {
             if current.leader.is_some() {
                 self.had_leader.store(true, Ordering::Release);
             }
+            self.leader_era.end();
             let next_change = async { changes.recv().await.ok() };
             let end = async {
                 shutdown.triggered().await;

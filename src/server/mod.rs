@@ -34,6 +34,7 @@ use crate::raft;
 use crate::store::{ApplyReply, State};
 use crate::structs::{self, Coordinate, Error, Position, Result};
 use crate::wire::msgpack;
+use forward::Era;
 pub use forward::Peers;
 pub use start::{Running, Tuning};
 
@@ -103,6 +104,8 @@ pub struct Server {
     ready: AtomicBool,
     /// Set once any leader was known: stale reads are refused before.
     had_leader: AtomicBool,
+    /// Ends with each change of the leader.
+    leader_era: Era,
     session_timers: SessionTimers,
     tombstones: TombstoneGc,
     /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
@@ -141,6 +144,7 @@ impl Server {
             peers,
             ready: AtomicBool::new(false),
             had_leader: AtomicBool::new(false),
+            leader_era: Era::default(),
             session_timers: SessionTimers::default(),
             tombstones: TombstoneGc::default(),
             coordinates: Mutex::default(),
@@ -213,7 +217,10 @@ impl Server {
 /// What the user is told when Raft did not take a proposal.
 fn propose_error(error: ProposeError) -> Error {
     match error {
-        ProposeError::Refused(raft::Error::NotLeader(_)) => Error::new(structs::NO_CLUSTER_LEADER),
+        // Not accepted: whoever routed the call here asks again.
+        ProposeError::Refused(raft::Error::NotLeader(_) | raft::Error::TransferInProgress) => {
+            Error::new(structs::NO_CLUSTER_LEADER)
+        }
         ProposeError::Refused(other) => Error::new(other.to_string()),
         ProposeError::Lost => Error::new("leadership lost while committing log"),
         ProposeError::Disk(why) => Error::new(why),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Server, propose_error};
 use crate::drive;
+use crate::drive::raft::ProposeError;
 use crate::store::{Read, WatchSet};
 use crate::structs::{self, Error, QueryMeta, QueryOptions, Result};
 use crate::telemetry::{Timed, metrics};
@@ -77,9 +78,14 @@ impl Server {
             return Ok(());
         }
         self.wait_for_leader().await?;
-        if options.require_consistent {
+        // Under the lease nobody else can have written anything.
+        if options.require_consistent || !self.raft.has_lease() {
             let _timed = Timed::start(&metrics::RPC_CONSISTENT_READ);
-            let index = self.raft.read_index().await.map_err(propose_error)?;
+            let index = self.raft.read_index().await.map_err(|error| match error {
+                // Nothing was changed: whoever routed the call here asks the next leader.
+                ProposeError::Lost => Error::new(structs::NO_CLUSTER_LEADER),
+                other => propose_error(other),
+            })?;
             self.wait_applied(index).await?;
         }
         Ok(())
@@ -102,9 +108,11 @@ impl Server {
     /// What an answer says about who answered.
     pub(super) fn meta(&self, index: u64) -> QueryMeta {
         let known_leader = self.raft.leadership().leader.is_some();
+        let last_contact = self.raft.last_contact().unwrap_or_default();
         QueryMeta {
             index,
             known_leader,
+            last_contact: last_contact.into(),
             ..QueryMeta::default()
         }
     }

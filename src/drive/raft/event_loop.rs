@@ -14,7 +14,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
 use super::peers::{AskedTable, Outside};
-use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock};
+use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock, nanos};
 use crate::drive::clock;
 use crate::drive::runtime::Shutdown;
 use crate::raft::{
@@ -197,7 +197,6 @@ impl<R: Send + 'static> EventLoop<R> {
                     Err(refused) => drop(answer.try_send(Err(ProposeError::Refused(refused)))),
                 }
             }
-            Command::LeaseRead { answer } => drop(answer.try_send(self.core.lease_read(now))),
             Command::Status { answer } => drop(answer.try_send(self.core.status(now))),
             Command::Restore {
                 file,
@@ -249,6 +248,14 @@ impl<R: Send + 'static> EventLoop<R> {
                 data,
                 answer,
             } => self.asked(&from, message, data, answer),
+            Command::Found {
+                configuration,
+                answer,
+            } => {
+                let result = self.core.found(now, &configuration);
+                drop(answer.try_send(result.map_err(ProposeError::Refused)));
+            }
+            Command::Suspect { peer } => self.core.suspect(now, &peer),
             Command::Heard { from, message } => self.core.step(now, &from, message),
             Command::Failed { to, seq } => self.core.rpc_failed(now, &to, seq),
             Command::SnapshotTaken { to, snapshot } => self.snapshot_taken(to, snapshot),
@@ -348,6 +355,17 @@ impl<R: Send + 'static> EventLoop<R> {
                 ),
                 None => {}
             }
+        }
+        self.note_contact();
+    }
+
+    /// Publishes how long reads may be answered without asking, and when the leader was heard.
+    fn note_contact(&self) {
+        let until = self.core.lease_until().map_or(0, nanos);
+        self.shared.lease_until.store(until, Ordering::Release);
+        if let Some(at) = self.core.last_heard() {
+            let at = nanos(at).max(1);
+            self.shared.last_heard.store(at, Ordering::Release);
         }
     }
 

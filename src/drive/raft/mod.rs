@@ -14,7 +14,7 @@ mod transport;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 use smol::io::{AsyncRead, AsyncWrite};
@@ -129,9 +129,6 @@ enum Command<R> {
     ReadIndex {
         answer: Sender<Result<u64, ProposeError>>,
     },
-    LeaseRead {
-        answer: Sender<Option<u64>>,
-    },
     Restore {
         file: File,
         archive_index: u64,
@@ -180,6 +177,15 @@ enum Command<R> {
         /// The snapshot that came with the request.
         data: Option<File>,
         answer: Sender<Message>,
+    },
+    /// Begin a cluster with these servers.
+    Found {
+        configuration: Configuration,
+        answer: Sender<Result<(), ProposeError>>,
+    },
+    /// A server seems to be gone.
+    Suspect {
+        peer: ServerId,
     },
     /// Another server answered.
     Heard {
@@ -250,12 +256,19 @@ struct Shared {
     leadership: Mutex<Leadership>,
     configuration: Mutex<Arc<Configuration>>,
     applied: AtomicU64,
+    /// Until when a leader need not ask before it answers reads, in nanoseconds of the core's time; 0 for no
+    /// lease.
+    lease_until: AtomicU64,
+    /// When the leader was last heard, likewise; 0 for never.
+    last_heard: AtomicU64,
     alone: AtomicBool,
     disk: Mutex<Option<String>>,
 }
 
 /// Talks to the core; cheap to clone.
 pub struct RaftHandle<R> {
+    /// The start of the core's time.
+    clock: Instant,
     mailbox: Sender<Command<R>>,
     shared: Arc<Shared>,
     leadership_changes: Receiver<Leadership>,
@@ -265,6 +278,7 @@ pub struct RaftHandle<R> {
 impl<R> Clone for RaftHandle<R> {
     fn clone(&self) -> Self {
         Self {
+            clock: self.clock,
             mailbox: self.mailbox.clone(),
             shared: self.shared.clone(),
             leadership_changes: self.leadership_changes.clone(),
@@ -314,11 +328,46 @@ impl<R: Send + 'static> RaftHandle<R> {
         result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
-    /// The index to have applied before a read under the leader's lease; `None` without a lease.
-    pub async fn lease_read(&self) -> Option<u64> {
+    /// Whether this server may answer reads at this moment without asking the others: it leads, and nobody
+    /// else can.
+    pub fn has_lease(&self) -> bool {
+        let until = self.shared.lease_until.load(Ordering::Acquire);
+        nanos(self.clock.elapsed()) < until
+    }
+
+    /// How long ago the leader was heard: nothing on the leader itself, `None` for never.
+    pub fn last_contact(&self) -> Option<Duration> {
+        if self.is_leader() {
+            return Some(Duration::ZERO);
+        }
+        match self.shared.last_heard.load(Ordering::Acquire) {
+            0 => None,
+            at => Some(
+                self.clock
+                    .elapsed()
+                    .saturating_sub(Duration::from_nanos(at)),
+            ),
+        }
+    }
+
+    /// Begins a cluster with these servers, this one among them; refused by a server that has a log.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn found(&self, configuration: Configuration) -> Result<(), ProposeError> {
         let (answer, result) = smol::channel::bounded(1);
-        self.send(Command::LeaseRead { answer }).await.ok()?;
-        result.recv().await.ok().flatten()
+        self.send(Command::Found {
+            configuration,
+            answer,
+        })
+        .await?;
+        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+    }
+
+    /// Says that a server seems to be gone, so that a follower of it need not wait long to replace it.
+    pub async fn suspect(&self, peer: ServerId) {
+        // The loop may have ended.
+        let _ = self.send(Command::Suspect { peer }).await;
     }
 
     /// Replaces the state machine by the verified state in `file`, on every server.
@@ -436,6 +485,11 @@ impl<R: Send + 'static> RaftHandle<R> {
     }
 }
 
+/// A time of the core as a number.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A poisoned lock means that a thread panicked; what it guards here is always whole.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
@@ -519,6 +573,7 @@ impl<R: Send + 'static> RaftDriver<R> {
         );
         let task = runtime.spawn(event_loop.run(commands, shutdown));
         let handle = RaftHandle {
+            clock,
             mailbox,
             shared,
             leadership_changes,

@@ -185,13 +185,10 @@ fn start_lane<R: Send + 'static>(
                 Ok(()) => "connection closed".to_owned(),
                 Err(error) => error.to_string(),
             };
-            let broken = matches!(&outcome, Err(e) if e.kind() == io::ErrorKind::UnexpectedEof);
             for (request, _) in sent {
-                let outcome = match &request {
-                    // A peer older than pre-votes closes the connection when asked for one.
-                    Message::RequestPreVote(r) if broken => Ok(rpc::granted(r)),
-                    _ => Err(io::Error::other(why.clone())),
-                };
+                // Also a peer older than pre-votes, which closes the connection when asked for one, has
+                // granted nothing: a server that such peers would follow does not stand.
+                let outcome = Err(io::Error::other(why.clone()));
                 report(&mailbox, &peer, request.seq(), outcome).await;
             }
         }
@@ -310,9 +307,15 @@ pub(super) async fn serve<R: Send + 'static>(
 ) -> io::Result<()> {
     let (reader, writer) = smol::io::split(stream);
     let (answering, answers) = smol::channel::bounded(MAX_ANSWERING);
-    let read = read_requests(network, mailbox, reader, answering);
+    let mut leader = None;
+    let read = read_requests(network, mailbox, reader, answering, &mut leader);
     let write = write_answers(network, writer, answers);
-    smol::future::try_zip(read, write).await.map(|_| ())
+    let outcome = smol::future::try_zip(read, write).await.map(|_| ());
+    if let Some(peer) = leader {
+        // A leader keeps its connections: it may have ended with this one.
+        let _ = mailbox.send(Command::Suspect { peer }).await;
+    }
+    outcome
 }
 
 /// An answer that is on its way, or a refusal.
@@ -323,6 +326,7 @@ async fn read_requests<R: Send + 'static>(
     mailbox: &Sender<Command<R>>,
     reader: impl AsyncRead + Unpin,
     answering: Sender<Answering>,
+    leader: &mut Option<ServerId>,
 ) -> io::Result<()> {
     let mut requests = MessageReader::new(reader);
     while let Some(kind) = requests.byte().await? {
@@ -347,8 +351,12 @@ async fn read_requests<R: Send + 'static>(
             _ => None,
         };
         let (answer, result) = smol::channel::bounded(1);
+        let from = identify(network, &incoming.from);
+        if leader.is_none() && matches!(incoming.message, Message::AppendEntries(_)) {
+            *leader = Some(from.clone());
+        }
         let asked = Command::Asked {
-            from: identify(network, &incoming.from),
+            from,
             message: incoming.message,
             data,
             answer,

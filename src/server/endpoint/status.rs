@@ -3,6 +3,7 @@
 //! Source: `docs/reference/http-1.md` section 8.
 
 use crate::server::Server;
+use crate::structs::go::GoDuration;
 use crate::structs::{DCSpecificRequest, Result, ServerStats};
 
 impl Server {
@@ -25,9 +26,13 @@ impl Server {
         let Some(status) = self.raft.status().await else {
             return Ok(ServerStats::default());
         };
-        let last_contact = if self.raft.is_leader() { "0" } else { "never" };
+        let last_contact = match status.last_contact {
+            Some(ago) if ago.is_zero() => "0".to_owned(),
+            Some(ago) => GoDuration::from(ago).to_string(),
+            None => "never".to_owned(),
+        };
         Ok(ServerStats {
-            last_contact: last_contact.to_owned(),
+            last_contact,
             last_term: status.last_term,
             last_index: status.last_index,
         })
@@ -35,16 +40,9 @@ impl Server {
 
     /// Address of the leader's RPC listener, empty when none is known.
     pub(in crate::server) async fn leader_address(&self) -> String {
-        let Some(leader) = self.raft.leadership().leader else {
-            return String::new();
-        };
-        let Some(status) = self.raft.status().await else {
-            return String::new();
-        };
-        let mut servers = status.configuration.servers.into_iter();
-        servers
-            .find(|s| *s.id == *leader)
-            .map(|s| s.address)
+        let leader = self.raft.leadership().leader;
+        leader
+            .and_then(|id| self.raft.address(&id))
             .unwrap_or_default()
     }
 }

@@ -514,6 +514,19 @@ fn ask(
             };
             raft.propose_conf_change(now, &change).map(|_| None)
         }
+        ("suspect", [peer]) => {
+            raft.suspect(now, &ServerId::from(*peer));
+            Ok(None)
+        }
+        ("found", ids) => {
+            let servers = ids.iter().map(|id| Member {
+                suffrage: Suffrage::Voter,
+                id: (*id).to_owned(),
+                address: address(id),
+            });
+            let servers = servers.collect();
+            raft.found(now, &Configuration { servers }).map(|()| None)
+        }
         ("step-down", []) => {
             raft.step_down(now, StepDown::Asked);
             Ok(None)
