@@ -12,7 +12,7 @@ use log::{debug, warn};
 
 use super::check::{NewCheck, health_of_definition};
 use super::definition::RESERVED_SERVICE;
-use super::{Agent, Source, maintenance, node_metadata, set_tokens};
+use super::{Agent, Source, fetch_rate, maintenance, node_metadata, set_tokens};
 use crate::config::Config;
 use crate::structs::go::quote;
 use crate::structs::{CheckDefinition, Error, HealthCheck, Result, ServiceDefinition};
@@ -40,6 +40,7 @@ impl Agent {
         let known = self.local.checks();
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
         let tokens = set_tokens(&self.tokens, &new);
+        self.cache.set_rate(fetch_rate(&new));
         self.local.load_metadata(node_metadata(&new));
         self.local
             .set_discard_check_output(new.discard_check_output);

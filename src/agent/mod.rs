@@ -5,6 +5,7 @@
 //! Source: `docs/reference/http-2.md` sections 3 to 6.
 
 pub mod ae;
+pub mod cache;
 pub mod check;
 pub mod checks;
 pub mod definition;
@@ -29,11 +30,12 @@ use log::error;
 use smol::lock::Semaphore;
 
 use crate::config::Config;
-use crate::drive::{Handle, Shutdown, Task};
+use crate::drive::{Handle, Rate, Shutdown, Task};
 use crate::net::tls_client::ClientTls;
 use crate::structs::rpc::{BoxFuture, Delegate};
 use crate::structs::{CheckKind, CheckType, Error, Result};
 
+use cache::Cache;
 use checks::{CheckTls, MAX_RUNNING, Runner, Surroundings};
 use local::{Identity, State};
 use persist::Persist;
@@ -86,6 +88,8 @@ pub struct Agent {
     pub tokens: Arc<Tokens>,
     /// User events that reached this agent.
     pub events: Arc<event::Buffer>,
+    /// Answers of servers that are kept for those who ask for cached ones.
+    pub cache: Arc<Cache>,
     around: Surroundings,
     persist: Option<Persist>,
     running: Mutex<BTreeMap<String, Running>>,
@@ -126,6 +130,7 @@ impl Agent {
         let local = Arc::new(State::new(identity, tokens.clone(), interval));
         local.load_metadata(node_metadata(&config));
         local.set_discard_check_output(config.discard_check_output);
+        let cache = Cache::new(delegate.clone(), handle.clone(), fetch_rate(&config));
         let persistent = !config.dev_mode && !config.data_dir.is_empty();
         let around = Surroundings {
             state: local.clone(),
@@ -140,6 +145,7 @@ impl Agent {
             local,
             tokens,
             events,
+            cache,
             around,
             persist: persistent.then(|| Persist::new(PathBuf::from(&config.data_dir))),
             running: Mutex::default(),
@@ -253,6 +259,14 @@ impl Agent {
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often the cache may fetch an answer.
+fn fetch_rate(config: &Config) -> Rate {
+    Rate {
+        per_second: config.cache_entry_fetch_rate,
+        burst: config.cache_entry_fetch_max_burst,
     }
 }
 

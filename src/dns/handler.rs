@@ -5,7 +5,7 @@
 //! Source: `docs/reference/dns.md` sections 1, 3, 9 to 11 and 18.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use domain::base::iana::Rtype;
@@ -21,6 +21,7 @@ use super::plan::{Plan, plan, reverse};
 use super::request::Request;
 use super::settings::Settings;
 use super::{recursor, trim};
+use crate::agent::cache::Cache;
 use crate::drive;
 use crate::structs::go::GoDuration;
 use crate::structs::rpc::{BoxFuture, Delegate};
@@ -50,6 +51,8 @@ impl Client {
 /// The DNS interface of one agent.
 pub struct Dns {
     pub(super) delegate: Arc<dyn Delegate>,
+    /// The agent's cache, for `use_cache`.
+    pub(super) cache: OnceLock<Arc<Cache>>,
     settings: RwLock<Arc<InForce>>,
     /// Room for questions that wait for recursors.
     waiting: Semaphore,
@@ -70,11 +73,18 @@ impl Dns {
         let labels = [("node", settings.node_name.as_str())];
         Arc::new(Self {
             delegate,
+            cache: OnceLock::new(),
             waiting: recursor::waiting_room(),
             domain_query: telemetry::sample("dns.domain_query", &labels),
             ptr_query: telemetry::sample("dns.ptr_query", &labels),
             settings: RwLock::new(InForce::new(settings)),
         })
+    }
+
+    /// Says where answers are kept that `use_cache` asks for; the first call counts.
+    pub fn set_cache(&self, cache: Arc<Cache>) {
+        // A process runs one agent, so a second one would be the same.
+        let _ = self.cache.set(cache);
     }
 
     /// The settings in force.

@@ -15,7 +15,7 @@ use super::settings::Settings;
 use crate::structs::go::GoDuration;
 use crate::structs::rpc::{Method, call, method};
 use crate::structs::{
-    DCSpecificRequest, Node, NodeSpecificRequest, QueryMeta, QueryOptions, Result,
+    DCSpecificRequest, Error, Node, NodeSpecificRequest, QueryMeta, QueryOptions, Result,
     ServiceSpecificRequest,
 };
 use crate::telemetry;
@@ -178,7 +178,15 @@ impl Dns {
             max_age: GoDuration::from(settings.cache_max_age),
             ..QueryOptions::default()
         };
-        let reply = call::<M>(&*self.delegate, args(options.clone())).await?;
+        let kept = self.cache.get().filter(|_| options.use_cache);
+        let reply = match kept {
+            Some(cache) => {
+                let cached = cache.get(M::request(args(options.clone()))).await?;
+                M::reply(cached.reply)
+                    .ok_or_else(|| Error::new(format!("rpc: unexpected reply to {}", M::NAME)))?
+            }
+            None => call::<M>(&*self.delegate, args(options.clone())).await?,
+        };
         if options.allow_stale && meta(&reply).last_contact > STALE_COUNTED {
             telemetry::metrics::DNS_STALE_QUERIES.incr();
         }

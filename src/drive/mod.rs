@@ -5,11 +5,13 @@
 
 mod clock;
 pub mod gossip;
+mod limiter;
 pub mod raft;
 mod runtime;
 pub mod statsd;
 mod tasks;
 
 pub use clock::{Elapsed, Instant, now, sleep, sleep_until, timeout, timeout_at, wall};
+pub use limiter::{Limiter, Rate};
 pub use runtime::{Handle, Runtime, Shutdown, Task};
 pub use tasks::TaskSet;

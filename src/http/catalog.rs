@@ -2,12 +2,11 @@
 //!
 //! Source: `docs/reference/http-2.md` sections 2 and 7.
 
-use hyper::header::HeaderValue;
 use serde::Deserialize;
 
 use super::context::Ctx;
-use super::conventions::{CACHE, write};
-use super::discovery::discover;
+use super::conventions::write;
+use super::discovery::{discover, read_cached};
 use super::error::HttpError;
 use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
@@ -113,14 +112,13 @@ async fn datacenters(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError
     let options = req.options_without_wait(ctx)?;
     let cached = options.use_cache;
     let args = DatacentersRequest { options };
+    if cached {
+        let found = read_cached::<method::CatalogListDatacenters>(ctx, args).await;
+        let (found, cached) = DATACENTERS.end(ctx, found.map_err(HttpError::from))?;
+        return Ok(cached.dress(Response::json(&found)?));
+    }
     let found = write::<method::CatalogListDatacenters>(ctx, args).await;
-    let found = DATACENTERS.end(ctx, found)?;
-    let answer = Response::json(&found)?;
-    Ok(if cached {
-        answer.with(CACHE, HeaderValue::from_static("MISS"))
-    } else {
-        answer
-    })
+    Response::json(&DATACENTERS.end(ctx, found)?)
 }
 
 fn dc_request(ctx: &Ctx, req: &mut Request) -> Result<DCSpecificRequest, HttpError> {

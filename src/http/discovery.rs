@@ -3,13 +3,16 @@
 //!
 //! Source: `docs/reference/http-1.md` sections 1.3, 1.4 and 1.6.
 
-use hyper::header::HeaderValue;
+use std::time::Duration;
+
+use hyper::header::{AGE, HeaderValue};
 
 use super::context::Ctx;
 use super::conventions::{CACHE, CONSISTENCY, consistency_word, read};
 use super::error::HttpError;
 use super::response::Response;
-use crate::structs::rpc::Method;
+use crate::structs;
+use crate::structs::rpc::{Method, call};
 use crate::structs::{
     ChecksInStateRequest, DCSpecificRequest, IndexedCheckServiceNodes, IndexedHealthChecks,
     IndexedNodeServiceList, IndexedNodeServices, IndexedNodes, IndexedServiceNodes,
@@ -53,7 +56,47 @@ pub(super) struct Found<T> {
     /// The result.
     pub reply: T,
     word: &'static str,
-    cached: bool,
+    cached: Option<FromCache>,
+}
+
+/// What the agent's cache says about an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromCache {
+    hit: bool,
+    age: Duration,
+}
+
+impl FromCache {
+    /// Adds the headers to an answer.
+    pub fn dress(self, response: Response) -> Response {
+        if !self.hit {
+            return response.with(CACHE, HeaderValue::from_static("MISS"));
+        }
+        response
+            .with(CACHE, HeaderValue::from_static("HIT"))
+            .with(AGE, HeaderValue::from(self.age.as_secs()))
+    }
+}
+
+/// Reads through the agent's cache.
+///
+/// # Errors
+/// The servers' error.
+pub(super) async fn read_cached<M: Method>(
+    ctx: &Ctx,
+    args: M::Args,
+) -> structs::Result<(M::Reply, FromCache)> {
+    let Some(agent) = ctx.agent() else {
+        // Without an agent there is nothing to keep answers in.
+        let reply = call::<M>(&*ctx.delegate, args).await?;
+        let (hit, age) = (false, Duration::ZERO);
+        return Ok((reply, FromCache { hit, age }));
+    };
+    let cached = agent.cache.get(M::request(args)).await?;
+    let (hit, age) = (cached.hit, cached.age);
+    let unexpected = || structs::Error::new(format!("rpc: unexpected reply to {}", M::NAME));
+    let reply = M::reply(cached.reply).ok_or_else(unexpected)?;
+    Ok((reply, FromCache { hit, age }))
 }
 
 /// Reads; `cacheable` marks the reads that Consul's agents can serve from a cache.
@@ -72,7 +115,18 @@ where
 {
     let options = args.options();
     let word = consistency_word(options);
-    let cached = cacheable && options.use_cache;
+    if cacheable && options.use_cache {
+        let (reply, cached) = read_cached::<M>(ctx, args)
+            .await
+            .map_err(|e| HttpError::from(e).with_meta())?;
+        let cached = Some(cached);
+        return Ok(Found {
+            reply,
+            word,
+            cached,
+        });
+    }
+    let cached = None;
     let bound = options.max_stale_duration;
     if !options.allow_stale || bound.0 <= 0 {
         let reply = read::<M>(ctx, args).await?;
@@ -114,7 +168,7 @@ impl<T: Meta> Found<T> {
 pub(super) struct Dressing {
     meta: QueryMeta,
     word: &'static str,
-    cached: bool,
+    cached: Option<FromCache>,
 }
 
 impl Dressing {
@@ -123,11 +177,9 @@ impl Dressing {
         let response = response
             .with_meta(&self.meta)
             .with(CONSISTENCY, HeaderValue::from_static(self.word));
-        // There is no cache between the agent and its servers: each read is a fresh one.
-        if self.cached {
-            response.with(CACHE, HeaderValue::from_static("MISS"))
-        } else {
-            response
+        match self.cached {
+            Some(cached) => cached.dress(response),
+            None => response,
         }
     }
 }

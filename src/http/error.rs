@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 
-use crate::structs::{self, ACL_NOT_FOUND, PERMISSION_DENIED};
+use crate::structs::{self, ACL_NOT_FOUND, PERMISSION_DENIED, RPC_RATE_EXCEEDED};
 
 /// A request that failed, as it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +64,9 @@ impl HttpError {
         )
     }
 
-    /// Adds the headers of a failed read.
+    /// Adds the headers of a failed read, unless the agent itself refused to ask.
     pub fn with_meta(mut self) -> Self {
-        self.meta = true;
+        self.meta = self.status != StatusCode::TOO_MANY_REQUESTS;
         self
     }
 
@@ -80,6 +80,9 @@ impl HttpError {
 /// An error of the servers: the status follows from known texts.
 impl From<structs::Error> for HttpError {
     fn from(e: structs::Error) -> Self {
+        if e.is(RPC_RATE_EXCEEDED) {
+            return Self::new(StatusCode::TOO_MANY_REQUESTS, "");
+        }
         let status = if e.is(PERMISSION_DENIED) || e.is(ACL_NOT_FOUND) {
             StatusCode::FORBIDDEN
         } else {
@@ -99,5 +102,8 @@ mod tests {
         assert_eq!(status("rpc error making call: Permission denied"), 403);
         assert_eq!(status("rpc error making call: ACL not found"), 403);
         assert_eq!(status("No cluster leader"), 500);
+        let limited = HttpError::from(structs::Error::new(RPC_RATE_EXCEEDED)).with_meta();
+        assert_eq!((limited.status.as_u16(), limited.meta), (429, false));
+        assert_eq!(limited.text, "");
     }
 }

@@ -15,6 +15,7 @@ mod listener;
 pub mod message;
 pub mod mux;
 pub mod pool;
+pub mod snapshot;
 mod stream;
 pub mod tls;
 pub mod tls_client;

@@ -32,6 +32,8 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_MESSAGE: usize = 64 << 20;
 /// A connection unused for so long is closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(127);
+/// Time between the probes of an idle connection, as Go's.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Idle streams kept per connection.
 const MAX_IDLE_STREAMS: usize = 32;
 
@@ -71,7 +73,8 @@ struct Conn {
     idle: Mutex<Vec<RpcStream>>,
     /// When it was last used, in seconds of the pool's time.
     used: AtomicU64,
-    _driver: Task<()>,
+    /// Without it nothing moves any more: calls under way end as those of a broken connection.
+    driver: Mutex<Option<Task<()>>>,
 }
 
 /// At most one connection to each server; the async lock makes callers share one dial.
@@ -82,6 +85,7 @@ pub struct Pool {
     spawn: Spawner,
     /// Source address of connections.
     bind: Option<IpAddr>,
+    dial_timeout: Duration,
     slots: Mutex<HashMap<SocketAddr, Slot>>,
     seq: AtomicU64,
     began: Instant,
@@ -93,10 +97,22 @@ impl Pool {
         Self {
             spawn,
             bind: bind.filter(|ip| !ip.is_unspecified()),
+            dial_timeout: DIAL_TIMEOUT,
             slots: Mutex::default(),
             seq: AtomicU64::new(0),
             began: Instant::now(),
         }
+    }
+
+    /// Gives up dialling sooner, for callers who have other servers to turn to.
+    pub fn with_dial_timeout(mut self, limit: Duration) -> Self {
+        self.dial_timeout = limit;
+        self
+    }
+
+    /// Source address of connections, if one is set.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.bind
     }
 
     /// Calls the server at `to` and waits for its answer as long as the caller cares to.
@@ -132,6 +148,17 @@ impl Pool {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Closes the connection to a server that is known to be gone; calls that wait for it fail at once.
+    pub fn close(&self, to: SocketAddr) {
+        let slot = lock(&self.slots).remove(&to);
+        // A slot that is locked has a dial under way, which whoever waits for it gives up by itself.
+        let conn = slot.and_then(|slot| slot.try_lock()?.take());
+        if let Some(conn) = conn {
+            let driver = lock(&conn.driver).take();
+            drop(driver);
         }
     }
 
@@ -180,9 +207,10 @@ impl Pool {
         let unreachable = |why: &dyn std::fmt::Display| {
             CallError::Unreachable(format!("failed to get conn: {why}"))
         };
-        let mut socket = dial::within(DIAL_TIMEOUT, to, self.bind)
+        let mut socket = dial::within(self.dial_timeout, to, self.bind)
             .await
             .map_err(|e| unreachable(&e))?;
+        keep_alive(socket.get_ref());
         socket
             .write_all(&[RPC_MULTIPLEX])
             .await
@@ -192,11 +220,20 @@ impl Pool {
             opener,
             idle: Mutex::default(),
             used: AtomicU64::new(self.now()),
-            _driver: (self.spawn)(Box::pin(driver)),
+            driver: Mutex::new(Some((self.spawn)(Box::pin(driver)))),
         });
         *conn = Some(fresh.clone());
         Ok(fresh)
     }
+}
+
+/// Has the system notice a peer that vanished while nothing is sent.
+fn keep_alive(socket: &std::net::TcpStream) {
+    let probes = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    // A connection works without it, and whoever waits has other limits.
+    let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&probes);
 }
 
 /// A call on a stream of its own.

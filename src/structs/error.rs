@@ -21,6 +21,10 @@ pub const ACL_NOT_FOUND: &str = "ACL not found";
 pub const ACL_DISABLED: &str = "ACL support disabled";
 /// The leader has not applied its start-up barrier yet.
 pub const NOT_READY_CONSISTENT: &str = "Not ready to serve consistent reads";
+/// A client agent makes more calls than `limits.rpc_rate` allows.
+pub const RPC_RATE_EXCEEDED: &str = "RPC rate limit exceeded";
+/// A leader that changed in the middle of a large write asks for all of it again.
+pub const RESUBMIT_CHUNKS: &str = "please resubmit call for rechunking";
 /// A prepared query does not exist.
 pub const QUERY_NOT_FOUND: &str = "Query not found";
 

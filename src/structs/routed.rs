@@ -16,6 +16,11 @@ pub trait Routed {
         None
     }
 
+    /// As [`Routed::options`], to change.
+    fn options_mut(&mut self) -> Option<&mut QueryOptions> {
+        None
+    }
+
     /// The secret of the token it is asked with; empty is the anonymous one.
     fn token(&self) -> &str {
         self.options().map_or("", |options| &options.token)
@@ -30,6 +35,9 @@ macro_rules! reading {
             }
             fn options(&self) -> Option<&QueryOptions> {
                 Some(&self.options)
+            }
+            fn options_mut(&mut self) -> Option<&mut QueryOptions> {
+                Some(&mut self.options)
             }
         })*
     };
@@ -76,6 +84,9 @@ impl Routed for DatacentersRequest {
     fn options(&self) -> Option<&QueryOptions> {
         Some(&self.options)
     }
+    fn options_mut(&mut self) -> Option<&mut QueryOptions> {
+        Some(&mut self.options)
+    }
 }
 
 impl Routed for () {}
@@ -86,6 +97,9 @@ impl<T: Routed> Routed for Box<T> {
     }
     fn options(&self) -> Option<&QueryOptions> {
         (**self).options()
+    }
+    fn options_mut(&mut self) -> Option<&mut QueryOptions> {
+        (**self).options_mut()
     }
     fn token(&self) -> &str {
         (**self).token()

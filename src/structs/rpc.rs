@@ -70,6 +70,11 @@ macro_rules! methods {
             pub fn routed(&self) -> &dyn Routed {
                 match self { $(Request::$variant(args) => args,)* }
             }
+
+            /// How it is to be read, to change, for the methods that read.
+            pub fn options_mut(&mut self) -> Option<&mut QueryOptions> {
+                match self { $(Request::$variant(args) => args.options_mut(),)* }
+            }
         }
 
         /// One marker type per method.

@@ -210,6 +210,7 @@ impl Process {
         let pid_file = PidFile::write(&config.pid_file)?;
         let dns_settings = dns::Settings::from_config(config).await;
         let dns = Dns::new(delegate.clone(), dns_settings.map_err(|e| e.to_string())?);
+        dns.set_cache(agent.cache.clone());
         // No address when the port is -1.
         let dns_server = dns::Server::start(handle, &dns, &config.dns_addrs).map_err(text)?;
         let mut process = Self {
