@@ -15,6 +15,7 @@ pub mod gossip;
 pub mod http;
 pub mod net;
 pub mod raft;
+pub mod serf;
 pub mod server;
 pub mod store;
 pub mod structs;

@@ -2,7 +2,7 @@
 //!
 //! Source: `docs/reference/gossip.md` section 8.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::codec::message::Versions;
@@ -100,6 +100,9 @@ pub struct Config {
     pub compress: bool,
     /// Who may be in the pool.
     pub filter: MergeFilter,
+    /// The blocks that members' addresses must be in, as first address and number of leading bits; anywhere when
+    /// empty.
+    pub allowed: Vec<(IpAddr, u8)>,
 
     /// What a former process of this member knew.
     pub previous: Replayed,
@@ -155,6 +158,7 @@ impl Config {
             verify_outgoing: true,
             compress: true,
             filter: MergeFilter::Anybody,
+            allowed: Vec::new(),
             previous: Replayed::default(),
             seed: 0,
             nonce: [0; NONCE],
@@ -193,6 +197,23 @@ impl Config {
             ..Self::lan(name, addr, tags)
         }
     }
+
+    /// Whether members may have an address.
+    pub fn allows(&self, ip: IpAddr) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|block| is_within(*block, ip))
+    }
+}
+
+fn is_within((first, bits): (IpAddr, u8), ip: IpAddr) -> bool {
+    let same = |a: u128, b: u128, width: u32| {
+        let shift = width.saturating_sub(u32::from(bits));
+        shift >= width || a >> shift == b >> shift
+    };
+    match (first, ip.to_canonical()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+        _ => false,
+    }
 }
 
 /// The decimal digits of a pool's size, which many limits grow with: `ceil(log10(n + 1))`.
@@ -209,6 +230,26 @@ pub(super) fn digits(n: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_outside_of_the_allowed_blocks_are_known() {
+        let addr = "10.0.0.1:8301".parse().unwrap();
+        let mut config = Config::lan("a", addr, Tags::new());
+        assert!(config.allows("1.2.3.4".parse().unwrap()));
+        config.allowed = vec![
+            ("10.0.0.0".parse().unwrap(), 8),
+            ("fd00::".parse().unwrap(), 16),
+        ];
+        for (ip, allowed) in [
+            ("10.255.0.1", true),
+            ("::ffff:10.0.0.9", true),
+            ("11.0.0.1", false),
+            ("fd00:1::2", true),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(config.allows(ip.parse().unwrap()), allowed, "{ip}");
+        }
+    }
 
     #[test]
     fn digits_are_those_of_the_logarithm() {

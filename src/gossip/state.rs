@@ -46,6 +46,11 @@ impl Pool {
         };
         let addr = SocketAddr::new(parse_ip(&m.addr).ok()?, port);
         if !self.is_self(&m.node) {
+            if !self.config.allows(addr.ip()) {
+                log::warn!(target: &self.config.loggers[0],
+                    "memberlist: Rejected node {} ({}): {} is not allowed", m.node, addr.ip(), addr.ip());
+                return None;
+            }
             let (name, tags) = (&m.node[..], &tags::decode(&m.meta));
             let left = false;
             let refused = self.config.filter.check(&[Candidate { name, tags, left }]);

@@ -41,8 +41,7 @@ pub use start::{Running, Tuning};
 use session_timers::SessionTimers;
 use tombstone_gc::TombstoneGc;
 
-/// The version of Consul whose behaviour and protocols this agent has; it is what peers and tools read.
-pub const CONSUL_VERSION: &str = "1.8.7";
+pub use crate::serf::CONSUL_VERSION;
 
 /// What a server needs to know about itself.
 #[derive(Clone, Debug)]

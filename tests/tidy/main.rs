@@ -23,11 +23,13 @@ const RANKS: &[(&str, u32)] = &[
     ("store", 3),
     ("net", 3),
     ("drive", 4),
-    ("server", 5),
-    ("agent", 6),
-    ("http", 7),
-    ("dns", 7),
-    ("cli", 8),
+    ("serf", 5),
+    ("server", 6),
+    ("client", 6),
+    ("agent", 7),
+    ("http", 8),
+    ("dns", 8),
+    ("cli", 9),
 ];
 
 /// Rooms that a room of higher rank must not know all the same.
