@@ -17,6 +17,7 @@ mod source;
 mod tree;
 mod unsupported;
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::structs::ServiceDefinition;
@@ -48,6 +49,18 @@ pub fn load(flags: &Parsed, host: &Host) -> Result<Loaded, String> {
     let sources = Sources::from_flags(flags)?;
     let (config, warnings) = build::build(sources, flags.bool("dev"), host)?;
     Ok(Loaded { config, warnings })
+}
+
+/// The addresses that the configuration asks for and this machine does not have yet, one phrase each; `can_bind` tries
+/// one. Empty also when the configuration is wrong, which [`load`] tells.
+pub fn awaited_addresses(
+    flags: &Parsed,
+    host: &Host,
+    can_bind: &dyn Fn(IpAddr) -> bool,
+) -> Vec<String> {
+    Sources::from_flags(flags)
+        .map(|sources| build::awaited(&sources, host, can_bind))
+        .unwrap_or_default()
 }
 
 /// The services that files define; what else they hold is read and passed over.

@@ -1,7 +1,7 @@
 //! `agent`: runs an agent until it is told to end.
 //!
 //! This file reads the command line and the configuration and decides the exit code; `start` puts the rooms
-//! together, `banner` and `notify` tell the world, `signals` hears it.
+//! together, `banner` and `notify` tell the world, `signals` hears it, `wait_for_address` waits for a late network.
 //! Source: `docs/reference/config.md` sections 2, 12 and 15.
 
 mod banner;
@@ -10,6 +10,7 @@ mod notify;
 mod options;
 pub(super) mod signals;
 mod start;
+mod wait_for_address;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -70,6 +71,7 @@ fn start(parsed: &Parsed) -> Result<u8, String> {
     if !extra.is_empty() {
         return Err(format!("Unexpected extra arguments: [{}]", extra.join(" ")));
     }
+    wait_for_address::wait_for_address(parsed)?;
     let host = Host::system();
     let Loaded { config, warnings } = config::load(parsed, &host)?;
     check_log_level(&config)?;

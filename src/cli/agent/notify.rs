@@ -53,6 +53,11 @@ impl Notify {
         }
     }
 
+    /// Says in words what the agent does; the manager shows the last line.
+    pub fn status(&self, text: &str) {
+        self.send(&format!("STATUS={}", text.replace('\n', " ")));
+    }
+
     /// Says that a reload begins; [`READY`] ends it.
     pub fn reloading(&self) {
         let mut now = libc::timespec {
@@ -76,8 +81,10 @@ impl Notify {
             .map(|limit| limit / 2)
     }
 
-    /// Says that the agent is alive.
+    /// Says that the agent is alive, if the manager watches.
     pub fn alive(&self) {
-        self.send(WATCHDOG);
+        if self.watchdog.is_some() {
+            self.send(WATCHDOG);
+        }
     }
 }

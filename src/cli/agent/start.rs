@@ -265,6 +265,8 @@ impl Process {
         println!("==> Consul agent running!");
         self.notify.send(notify::READY);
         let end = loop {
+            // At every turn, so that events that come often cannot keep the watchdog hungry.
+            self.notify.alive();
             let alive = async {
                 match self.notify.alive_interval() {
                     Some(interval) => drive::sleep(interval).await,
@@ -280,7 +282,7 @@ impl Process {
                 }
             };
             match signal.or(request).or(alive).await {
-                Heard::AliveDue => self.notify.alive(),
+                Heard::AliveDue => {}
                 Heard::Request(Request::Left) => break End::Left,
                 Heard::Request(Request::Reload(answer)) => {
                     let result = self.reload().await;

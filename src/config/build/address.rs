@@ -347,6 +347,12 @@ impl Builder<'_> {
     }
 }
 
+/// Addresses of interfaces that are up and lead out of this machine.
+pub(super) fn outside(interfaces: &[Interface]) -> Vec<&Interface> {
+    let leads_out = |one: &&Interface| one.up && !one.loopback;
+    interfaces.iter().filter(leads_out).collect()
+}
+
 /// Finds the one address by which others can reach an agent that listens on all of them.
 fn detect(bind: IpAddr, interfaces: &[Interface]) -> Result<IpAddr, String> {
     let private = |ip: IpAddr| {
@@ -357,13 +363,10 @@ fn detect(bind: IpAddr, interfaces: &[Interface]) -> Result<IpAddr, String> {
                 super::cidr(&format!("{ip}/{length}")).is_some_and(|(own, _)| own == net)
             })
     };
-    let up = || interfaces.iter().filter(|one| one.up);
-    let outside: Vec<&Interface> = up().filter(|one| !one.loopback).collect();
-    let candidates = if outside.is_empty() {
-        up().collect()
-    } else {
-        outside
-    };
+    let mut candidates = outside(interfaces);
+    if candidates.is_empty() {
+        candidates = interfaces.iter().filter(|one| one.up).collect();
+    }
     let v4 = bind.is_ipv4();
     let fits = |one: &&Interface| one.ip.is_ipv4() == v4 && private(one.ip) == v4;
     let found: Vec<IpAddr> = candidates

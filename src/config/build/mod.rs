@@ -7,6 +7,7 @@
 //! Source: `docs/reference/config.md` sections 3 to 11; order and texts observed on Consul 1.8.7.
 
 mod address;
+mod awaited;
 mod definition;
 mod feature;
 mod rules;
@@ -14,6 +15,8 @@ mod rules;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub(super) use self::awaited::awaited;
 
 use super::decode::multierror;
 use super::runtime::{Config, StringMap};

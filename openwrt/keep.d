@@ -1,0 +1,2 @@
+/etc/consul-lite.d/
+/srv/consul-lite/
