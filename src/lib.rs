@@ -7,6 +7,7 @@ use std::process::ExitCode;
 pub mod acl;
 pub mod agent;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod dns;
 pub mod drive;

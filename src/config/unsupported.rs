@@ -11,10 +11,6 @@ pub fn unsupported(config: &Config) -> Vec<String> {
     let joins = |list: &[String]| !list.is_empty();
     let faults: &[(bool, &str)] = &[
         (
-            !config.server,
-            "this agent can only run as a server so far: set 'server = true' with 'bootstrap_expect = 1', or use -dev",
-        ),
-        (
             config.server && !config.bootstrap && !config.dev_mode,
             "only a cluster of one server is supported so far: set 'bootstrap_expect = 1'",
         ),
@@ -27,7 +23,8 @@ pub fn unsupported(config: &Config) -> Vec<String> {
             "encrypted gossip is not supported yet: remove 'encrypt'",
         ),
         (
-            joins(&config.join_lan.start_join) || joins(&config.join_lan.retry_join),
+            config.server
+                && (joins(&config.join_lan.start_join) || joins(&config.join_lan.retry_join)),
             "joining other agents is not supported yet: remove 'start_join' and 'retry_join'",
         ),
         (

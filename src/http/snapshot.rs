@@ -13,6 +13,7 @@ use super::error::HttpError;
 use super::request::Request;
 use super::response::{Body, Response};
 use super::routes::{Route, routes};
+use crate::net::snapshot::unnamed_file;
 use crate::structs::SnapshotRequest;
 
 pub(super) const ROUTES: &[Route] = routes! {
@@ -54,7 +55,7 @@ async fn receive(req: &mut Request) -> Result<File, HttpError> {
             "failed to keep the snapshot in a temporary file: {e}"
         ))
     };
-    let mut file = unnamed_file().map_err(broken)?;
+    let mut file = unnamed_file(&std::env::temp_dir()).map_err(broken)?;
     let mut taken = 0;
     while let Some(piece) = req.body.next().await? {
         taken += piece.len() as u64;
@@ -67,20 +68,5 @@ async fn receive(req: &mut Request) -> Result<File, HttpError> {
             .map_err(broken)?;
     }
     file.seek(SeekFrom::Start(0)).map_err(broken)?;
-    Ok(file)
-}
-
-/// A file that vanishes with its last handle.
-fn unnamed_file() -> std::io::Result<File> {
-    let path = std::env::temp_dir().join(format!(
-        "consul-lite-restore-{}",
-        crate::structs::go::new_uuid()
-    ));
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
-    std::fs::remove_file(&path)?;
     Ok(file)
 }

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use smol::Async;
@@ -16,6 +17,7 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use super::dial;
 use super::message::MessageReader;
 use super::pool::{CallError, DIAL_TIMEOUT};
+use crate::structs::go::new_uuid;
 use crate::structs::{Error, SnapshotRequest, SnapshotResponse};
 use crate::wire::msgpack;
 
@@ -62,7 +64,7 @@ pub async fn save(
     Ok((response, file))
 }
 
-/// Has a server replace its state by the archive in `file`, from where it is positioned.
+/// Has a server replace its state by the archive in `file`.
 ///
 /// # Errors
 /// See [`CallError`].
@@ -72,6 +74,7 @@ pub async fn restore(
     request: &SnapshotRequest,
     mut file: File,
 ) -> Result<SnapshotResponse, CallError> {
+    file.seek(SeekFrom::Start(0)).map_err(CallError::Broken)?;
     let mut stream = ask(to, from, request).await?;
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -87,6 +90,21 @@ pub async fn restore(
     // It may have closed the connection already; its answer is there to be read all the same.
     let _ = finish_sending(&stream);
     answer(&mut MessageReader::new(&mut stream)).await
+}
+
+/// A file in `dir` that vanishes with its last handle.
+///
+/// # Errors
+/// Those of the file system.
+pub fn unnamed_file(dir: &Path) -> io::Result<File> {
+    let path = dir.join(format!("consul-lite-snapshot-{}", new_uuid()));
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 async fn ask(

@@ -12,6 +12,20 @@ pub fn wire_name(name: &str) -> String {
     format!("{USER_EVENT}{name}")
 }
 
+/// What an agent hears of its pool, whatever its role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A user has fired an event.
+    UserEvent {
+        /// Serf's event time.
+        ltime: u64,
+        /// Consul's own encoding of the event.
+        payload: Vec<u8>,
+    },
+    /// A server is there that was not before, or another one leads: what failed may succeed now.
+    ServerUp,
+}
+
 /// What an event of Serf's is to Consul.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning<'a> {

@@ -5,6 +5,7 @@
 //! Leaves to others: the pool itself (`gossip`), its sockets (`drive::gossip`), what servers do with members.
 //! Source: `docs/reference/gossip.md` section 15, `docs/reference/config.md` sections 17 and 21.
 
+mod asked;
 pub mod event;
 pub mod keyring;
 pub mod meta;
@@ -12,6 +13,8 @@ pub mod resolve;
 pub mod settings;
 pub mod tags;
 
+pub use asked::{force_leave, join, stats};
+pub use event::Notice;
 pub use meta::ServerMeta;
 pub use tags::{client_tags, server_tags};
 

@@ -41,6 +41,10 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("dns", "raft"),
     ("dns", "gossip"),
     ("agent", "store"),
+    ("client", "store"),
+    ("client", "raft"),
+    ("client", "server"),
+    ("server", "client"),
 ];
 
 /// What a room must not contain, as text of its code.
@@ -63,7 +67,7 @@ const IMPURE: &[(&[&str], &[&str])] = &[
     ),
     (
         &[
-            "http", "dns", "server", "agent", "net", "drive", "cli", "config",
+            "http", "dns", "server", "client", "agent", "net", "drive", "cli", "config",
         ],
         &["rusqlite"],
     ),

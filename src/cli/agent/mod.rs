@@ -8,6 +8,7 @@ mod banner;
 mod identity;
 mod notify;
 mod options;
+mod role;
 pub(super) mod signals;
 mod start;
 mod wait_for_address;

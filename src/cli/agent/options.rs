@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use hyper::header::{HeaderName, HeaderValue};
 
 use crate::config::{Config, ListenAddr};
+use crate::drive::Rate;
 use crate::net::{ListenerConfig, UnixSocket};
 use crate::structs::AutopilotConfig;
-use crate::{http, net, raft, server, store};
+use crate::{client, http, net, raft, server, store};
 
 /// Smallest number of SQLite readers; more when there are more threads.
 const MIN_READERS: usize = 2;
@@ -53,6 +54,34 @@ pub fn server(config: &Config, node_id: &str, temp_dir: &Path, clock: Instant) -
         disable_coordinates: config.disable_coordinates,
         temp_dir: temp_dir.to_owned(),
         clock,
+    }
+}
+
+/// What a client agent needs.
+pub fn client(config: &Config) -> client::Options {
+    let in_memory = config.dev_mode || config.data_dir.is_empty();
+    client::Options {
+        datacenter: config.datacenter.clone(),
+        serf_lan_port: config.ports.serf_lan,
+        acl: config.acl.enabled,
+        rpc_hold_timeout: config.rpc_hold_timeout,
+        rpc_client_timeout: config.limits.rpc_client_timeout,
+        default_query_time: config.default_query_time,
+        max_query_time: config.max_query_time,
+        rate: rpc_rate(config),
+        disable_coordinates: config.disable_coordinates,
+        temp_dir: match in_memory {
+            true => std::env::temp_dir(),
+            false => config.data_dir.clone().into(),
+        },
+    }
+}
+
+/// How many calls a client agent may make.
+pub fn rpc_rate(config: &Config) -> Rate {
+    Rate {
+        per_second: config.limits.rpc_rate,
+        burst: config.limits.rpc_max_burst,
     }
 }
 

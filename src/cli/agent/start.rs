@@ -5,7 +5,7 @@
 //! Source: `docs/reference/config.md` sections 12, 15, 16 and 18.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use smol::future::FutureExt;
 
 use super::notify::{self, Notify};
 use super::options;
+use super::role::Role;
 use super::signals::{Asked, SignalStream};
 use crate::agent::event::Buffer;
 use crate::agent::{Agent, Hooks, logging, watch};
@@ -23,18 +24,14 @@ use crate::dns::{self, Dns};
 use crate::drive::{self, Handle, Runtime, Shutdown, Task};
 use crate::http;
 use crate::net::Listener;
-use crate::server::{FiredEvent, Running};
+use crate::structs::Error;
 use crate::structs::rpc::Delegate;
-use crate::structs::{Error, UserEventPayload};
 use crate::telemetry;
-use crate::wire::msgpack;
 
 /// A graceful leave that takes longer is cut short.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
 /// What an answer under way is given to reach its client before the listeners close.
 const DRAIN: Duration = Duration::from_millis(200);
-/// User events waiting to be delivered.
-const MAX_EVENTS: usize = 256;
 
 /// Why the agent ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,36 +73,6 @@ fn failed(why: &str) -> u8 {
     1
 }
 
-/// A directory for `-dev`: gone with the process.
-struct DevDir(PathBuf);
-
-impl DevDir {
-    /// Makes one in memory where the system has such a place.
-    fn new() -> std::io::Result<Self> {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
-        let name = format!(
-            "consul-lite-dev-{}-{:08x}",
-            std::process::id(),
-            fastrand::u32(..)
-        );
-        let dir = parent.join(name);
-        fs::create_dir(&dir)?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for DevDir {
-    fn drop(&mut self) {
-        // What stays behind is in memory and named after this process.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The file that holds the process's number.
 struct PidFile(PathBuf);
 
@@ -142,12 +109,11 @@ struct Process {
     deliveries: Task<()>,
     statsd: Task<()>,
     shutdown: Shutdown,
-    server: Running,
+    role: Role,
     requests: Receiver<Request>,
     notify: Notify,
     signals: SignalStream,
     _pid_file: Option<PidFile>,
-    _dev_dir: Option<DevDir>,
 }
 
 impl Process {
@@ -162,27 +128,8 @@ impl Process {
         let statsd = handle.spawn(drive::statsd::run());
         let signals = SignalStream::new().map_err(text)?;
         let shutdown = Shutdown::default();
-        let dev_dir = if config.dev_mode {
-            Some(DevDir::new().map_err(text)?)
-        } else {
-            None
-        };
-        let raft_dir = match &dev_dir {
-            Some(dir) => dir.0.clone(),
-            None => Path::new(&config.data_dir).join("raft"),
-        };
-        fs::create_dir_all(&raft_dir).map_err(|e| format!("{}: {e}", raft_dir.display()))?;
-        let (events, fired) = smol::channel::bounded(MAX_EVENTS);
-        let server = Running::start(
-            handle,
-            &shutdown,
-            &raft_dir,
-            options::server(config, node_id, &raft_dir, drive::now()),
-            options::tuning(config, node_id),
-            events,
-        )
-        .map_err(|e| format!("Failed to start Consul server: {e}"))?;
-        let delegate: Arc<dyn Delegate> = server.server.clone();
+        let (role, hearing) = Role::start(config, node_id, handle, &shutdown)?;
+        let delegate = role.delegate();
         let buffer = Arc::new(Buffer::default());
         let agent = Agent::new(
             config.clone(),
@@ -191,7 +138,7 @@ impl Process {
             handle.clone(),
             buffer.clone(),
         );
-        let deliveries = handle.spawn(deliver(agent.clone(), fired));
+        let deliveries = handle.spawn(hearing.deliver(agent.clone()));
         let (request, requests) = smol::channel::bounded(16);
         agent.set_hooks(hooks(&delegate, &request));
         agent
@@ -225,12 +172,11 @@ impl Process {
             deliveries,
             statsd,
             shutdown,
-            server,
+            role,
             requests,
             notify: Notify::from_env(),
             signals,
             _pid_file: pid_file,
-            _dev_dir: dev_dir,
         };
         process.start_http(config, handle)?;
         let watches = watch::prepare(config).map_err(|e| e.to_string())?;
@@ -376,6 +322,7 @@ impl Process {
             }
         }
         telemetry::init(new.telemetry.settings(&host_name()))?;
+        self.role.reload(&new);
         self.ctx.reload(options::http_live(&new));
         self.dns.reload(dns_settings);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -402,7 +349,7 @@ impl Process {
         log::info!(target: "agent", "Endpoints down");
         self.deliveries.cancel().await;
         self.statsd.cancel().await;
-        self.server.join().await;
+        self.role.join().await;
     }
 }
 
@@ -442,18 +389,5 @@ fn hooks(delegate: &Arc<dyn Delegate>, request: &Sender<Request>) -> Hooks {
                 left.send(Request::Left).await.map_err(|_| gone())
             })
         }),
-    }
-}
-
-/// Hands user events to the agent, numbered by Serf's event clock.
-async fn deliver(agent: Arc<Agent>, fired: Receiver<FiredEvent>) {
-    while let Ok(event) = fired.recv().await {
-        match msgpack::from_slice::<UserEventPayload>(&event.payload) {
-            Ok(payload) => agent.user_event(payload.event(event.ltime)),
-            Err(why) => {
-                log::error!(target: "agent", error = why.to_string().as_str();
-                    "failed to decode user event");
-            }
-        }
     }
 }
