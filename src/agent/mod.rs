@@ -8,6 +8,7 @@ pub mod ae;
 pub mod cache;
 pub mod check;
 pub mod checks;
+mod coordinate;
 pub mod definition;
 pub mod event;
 pub mod host;
@@ -203,6 +204,10 @@ impl Agent {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.push(self.around.handle.spawn(syncer.run()));
         tasks.push(self.around.handle.spawn(reap::run(reaper)));
+        if !self.config().disable_coordinates {
+            let sender = coordinate::run(Arc::downgrade(self));
+            tasks.push(self.around.handle.spawn(sender));
+        }
     }
 
     /// Ends every check and loop. What is registered stays in the catalog.

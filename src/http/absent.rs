@@ -246,23 +246,31 @@ async fn intention_check(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpE
     Response::json(&Allowed { allowed: true })
 }
 
+/// The servers say so: a client agent relays it.
+fn connect_disabled(ctx: &Ctx) -> HttpError {
+    HttpError::internal(match ctx.settings.server {
+        true => CONNECT_DISABLED.to_owned(),
+        false => format!("rpc error making call: {CONNECT_DISABLED}"),
+    })
+}
+
 async fn connect(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     req.query_options(ctx)?;
-    Err(HttpError::internal(CONNECT_DISABLED).with_meta())
+    Err(connect_disabled(ctx).with_meta())
 }
 
 async fn connect_plain(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     if req.method == Method::GET {
         req.query_options(ctx)?;
     }
-    Err(HttpError::internal(CONNECT_DISABLED))
+    Err(connect_disabled(ctx))
 }
 
 async fn discovery_chain(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     req.query_options(ctx)?;
     req.no_namespace()?;
     req.rest_or("Bad request: Missing chain name")?;
-    Err(HttpError::internal(CONNECT_DISABLED).with_meta())
+    Err(connect_disabled(ctx).with_meta())
 }
 
 async fn gateway_services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {

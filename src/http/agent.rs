@@ -56,9 +56,10 @@ async fn members(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     let wan = !req.query.value("wan").is_empty();
     let segment = req.query.value("segment");
     if !wan && !segment.is_empty() && segment != "_all" {
-        return Err(HttpError::internal(
-            "Network segments are not supported in this version of Consul",
-        ));
+        return Err(HttpError::internal(match ctx.settings.server {
+            true => "Network segments are not supported in this version of Consul".to_owned(),
+            false => format!("segment {} not found", quote(segment)),
+        }));
     }
     let members: Option<Vec<Member>> = ctx.delegate.members(wan);
     Response::json(&members)

@@ -68,10 +68,21 @@ pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     match found {
         Ok(addresses) if !addresses.is_empty() => Ok(addresses),
         _ => {
-            let server = name_server().map_or(String::new(), |s| format!(" on {s}"));
+            // What is no name is not asked for.
+            let server = name_server().filter(|_| is_domain_name(host));
+            let server = server.map_or(String::new(), |s| format!(" on {s}"));
             Err(Error::new(format!("lookup {host}{server}: no such host")))
         }
     }
+}
+
+/// Whether Go's resolver would ask a name server for it.
+fn is_domain_name(host: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let label =
+        |l: &str| (1..=63).contains(&l.len()) && !l.starts_with('-') && l.bytes().all(letter);
+    let name = host.strip_suffix('.').unwrap_or(host);
+    host.len() <= 254 && name.split('.').all(label)
 }
 
 /// The system's first name server with its port, for the error text.
@@ -232,6 +243,22 @@ mod tests {
             let text = format!("address {address}: {why}");
             assert_eq!(split_host_port(address), Err(Error::new(text)));
         }
+    }
+
+    #[test]
+    fn what_is_no_name_is_not_asked_for() {
+        for (name, wanted) in [
+            ("a.b-c.d_e.", true),
+            ("10.0.0.1", true),
+            ("x y", false),
+            ("a..b", false),
+            ("-a", false),
+            ("", false),
+        ] {
+            assert_eq!(is_domain_name(name), wanted, "{name}");
+        }
+        let long = "x".repeat(64);
+        assert!(!is_domain_name(&long));
     }
 
     #[test]

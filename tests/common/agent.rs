@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::http::{Client, Response};
+use super::json::Json;
 use super::{Process, TempDir, wait_until};
 
 /// The ports every test agent uses on its own address.
@@ -44,8 +45,14 @@ pub struct Agent {
 impl Agent {
     /// Starts a single server with a data directory and `raft_multiplier` 1.
     pub fn start(plan: &Plan) -> Agent {
+        let alone = r#""node_id": "8f20b1c4-5a1d-4c07-9f6e-0123456789ab", "server": true, "bootstrap_expect": 1,"#;
+        Agent::start_as(plan, alone)
+    }
+
+    /// Starts an agent whose role and identity are these members of a JSON object, each with its comma.
+    pub fn start_as(plan: &Plan, role: &str) -> Agent {
         let dir = TempDir::new("agent");
-        dir.write("config/00-base.json", &base_config(plan, dir.path()));
+        dir.write("config/00-base.json", &base_config(plan, role, dir.path()));
         for (name, text) in &plan.config {
             dir.write(&format!("config/{name}"), text);
         }
@@ -129,6 +136,25 @@ impl Agent {
         node.is_some() && node == created("\"CheckID\":\"serfHealth\"")
     }
 
+    /// Waits until it is a member with a server, and all of its own node is in the catalog; panics with the
+    /// end of its log when it does not come to that.
+    pub fn wait_client_ready(&mut self, within: Duration) {
+        let addr = self.http();
+        let ok = super::try_until(within, || {
+            if self.process.ended().is_some() {
+                return Some(false);
+            }
+            client_settled(&mut Client::new(addr, Duration::from_secs(5))).then_some(true)
+        });
+        if ok != Some(true) {
+            panic!(
+                "{} is no client of a server within {within:?}; its log ends:\n{}",
+                self.binary.display(),
+                self.log_tail(25)
+            );
+        }
+    }
+
     /// The last lines of what it logged.
     pub fn log_tail(&self, lines: usize) -> String {
         let text = fs::read(self.dir.path().join("log")).unwrap_or_default();
@@ -153,12 +179,25 @@ fn settled(client: &mut Client) -> bool {
     health.contains("Agent alive and reachable") && health.contains("consul-network-segment")
 }
 
-fn base_config(plan: &Plan, dir: &Path) -> String {
+fn client_settled(client: &mut Client) -> bool {
+    let about = ok(client.get("/v1/agent/self")).and_then(|text| Json::parse(&text));
+    let name = about.and_then(|j| {
+        j.at(".Config.NodeName")
+            .and_then(Json::scalar)
+            .map(str::to_owned)
+    });
+    let Some(name) = name else { return false };
+    let checks = ok(client.get(&format!("/v1/health/node/{name}")));
+    let node = ok(client.get(&format!("/v1/catalog/node/{name}")));
+    checks.is_some_and(|c| c.contains("Agent alive and reachable"))
+        && node.is_some_and(|n| n.contains("consul-network-segment"))
+}
+
+fn base_config(plan: &Plan, role: &str, dir: &Path) -> String {
     let (ip, node) = (plan.ip, plan.node);
     let data = dir.join("data").display().to_string();
     format!(
-        r#"{{"node_name": "{node}", "node_id": "8f20b1c4-5a1d-4c07-9f6e-0123456789ab",
- "server": true, "bootstrap_expect": 1, "data_dir": "{data}",
+        r#"{{"node_name": "{node}", {role} "data_dir": "{data}",
  "bind_addr": "{ip}", "client_addr": "{ip}", "performance": {{"raft_multiplier": 1}},
  "ports": {{"http": {HTTP}, "dns": {DNS}, "server": {SERVER}, "serf_lan": {SERF_LAN}, "serf_wan": {SERF_WAN}, "grpc": -1}},
  "disable_update_check": true}}

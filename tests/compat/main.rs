@@ -24,10 +24,30 @@ use std::process::ExitCode;
 use case::Case;
 use common::harness::{self, Outcome, Test};
 use common::{Loopback, oracle, project_dir};
-use side::{Answer, Side};
+use side::{Answer, Behind, Side};
 
 /// At least this many requests are compared (issue: 400).
 const REQUESTS_WANTED: usize = 400;
+
+/// Cases that are also asked of client agents, each of one real server.
+const THROUGH_CLIENTS: &[&str] = &[
+    "agent",
+    "alias",
+    "blocking",
+    "catalog",
+    "checks",
+    "dns",
+    "filter",
+    "health",
+    "kv",
+    "maintenance",
+    "session",
+    "snapshot",
+    "txn",
+    "ui",
+];
+/// In the name of a case that is asked of client agents, also in the exceptions.
+const THROUGH: &str = "_through_client";
 
 fn main() -> ExitCode {
     let folder = project_dir().join("tests/compat/cases");
@@ -49,7 +69,12 @@ fn main() -> ExitCode {
     tests.push(Test::new("client_node", || clients::node(&subject())));
     for file in files {
         let name = file_name(&file);
-        tests.push(Test::new(name, move || family(&file)));
+        if THROUGH_CLIENTS.contains(&name.as_str()) {
+            let file = file.clone();
+            let name = format!("{name}{THROUGH}");
+            tests.push(Test::new(name, move || family(&file, true)));
+        }
+        tests.push(Test::new(name, move || family(&file, false)));
     }
     harness::main(tests)
 }
@@ -76,7 +101,11 @@ fn whole(files: &[PathBuf]) -> Outcome {
     let names: Vec<String> = files.iter().map(|f| file_name(f)).collect();
     match exceptions::load() {
         Ok(list) => {
-            if let Some(lost) = list.iter().find(|e| !names.contains(&e.file)) {
+            let known = |e: &&exceptions::Exception| {
+                let file = e.file.strip_suffix(THROUGH).unwrap_or(&e.file);
+                names.iter().any(|name| name == file)
+            };
+            if let Some(lost) = list.iter().find(|e| !known(e)) {
                 return Outcome::Failed(format!("an exception for no file: {}", lost.file));
             }
         }
@@ -103,14 +132,24 @@ fn subject() -> PathBuf {
 }
 
 /// Runs a case on one agent of `binary` at an address of `net`.
-pub fn transcript(binary: &Path, net: &Loopback, host: u8, case: &Case) -> Vec<Answer> {
+pub fn transcript(
+    binary: &Path,
+    net: &Loopback,
+    host: u8,
+    case: &Case,
+    behind: Option<&Path>,
+) -> Vec<Answer> {
     let profile = project_dir()
         .join("tests/compat/profiles")
         .join(&case.profile);
-    Side::start(binary, net.ip(host), &profile).run(case)
+    let behind = behind.map(|server| Behind {
+        binary: server.to_owned(),
+        ip: net.ip(host + 100),
+    });
+    Side::start(binary, net.ip(host), &profile, behind.as_ref()).run(case)
 }
 
-fn family(file: &Path) -> Outcome {
+fn family(file: &Path, through_client: bool) -> Outcome {
     let real = match oracle::find() {
         Ok(path) => path,
         Err(why) => return Outcome::Skipped(why),
@@ -120,9 +159,10 @@ fn family(file: &Path) -> Outcome {
         (Err(e), _) | (_, Err(e)) => return Outcome::Failed(e),
     };
     let (net, ours) = (Loopback::claim(), subject());
+    let behind = through_client.then_some(real.as_path());
     let (a, b) = std::thread::scope(|scope| {
-        let a = scope.spawn(|| transcript(&real, &net, 1, &case));
-        let b = scope.spawn(|| transcript(&ours, &net, 2, &case));
+        let a = scope.spawn(|| transcript(&real, &net, 1, &case, behind));
+        let b = scope.spawn(|| transcript(&ours, &net, 2, &case, behind));
         (a.join(), b.join())
     });
     let (a, b) = match (a, b) {
@@ -130,16 +170,21 @@ fn family(file: &Path) -> Outcome {
         (Err(e), _) => return Outcome::Failed(format!("the real Consul: {}", panic_text(&e))),
         (_, Err(e)) => return Outcome::Failed(panic_text(&e)),
     };
-    let name = file_name(file);
+    let base = file_name(file);
+    let mut name = base.clone();
+    if through_client {
+        name.push_str(THROUGH);
+    }
     if std::env::var_os("COMPAT_DUMP").is_some() {
         for (step, answer) in case.steps.iter().zip(&a) {
             println!("{}: {}\n    {answer:?}", step.line, step.text);
         }
     }
     let differences = compare::transcripts(&case.steps, &a, &b);
-    let (excused, rest): (Vec<_>, Vec<_>) = differences
-        .into_iter()
-        .partition(|d| list.iter().any(|e| e.covers(&name, d)));
+    let (excused, rest): (Vec<_>, Vec<_>) = differences.into_iter().partition(|d| {
+        list.iter()
+            .any(|e| e.covers(&name, d) || e.covers(&base, d))
+    });
     let requests = case.steps.iter().filter(|s| is_request(s)).count();
     println!(
         "{name}: {requests} requests, {} differences, {} excepted",

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{self, Backend};
 use crate::case::{Action, Case, Step, Until};
-use crate::common::agent::{Agent, DNS, HTTP, Plan};
+use crate::common::agent::{Agent, DNS, HTTP, Plan, SERF_LAN};
 use crate::common::http::{Client, Response};
 use crate::common::json::Json;
-use crate::common::{TempDir, try_until};
+use crate::common::{TempDir, try_until, wait_until};
 use crate::dns;
 
 /// What came back, in words that do not depend on the side.
@@ -59,6 +59,8 @@ struct Background {
 /// A running side.
 pub struct Side {
     agent: Agent,
+    /// The server behind it, when it is a client agent.
+    server: Option<Agent>,
     ip: Ipv4Addr,
     program: PathBuf,
     work: TempDir,
@@ -68,6 +70,52 @@ pub struct Side {
     _backend: Backend,
 }
 
+/// The server behind a client agent: the program, and its address.
+pub struct Behind {
+    pub binary: PathBuf,
+    pub ip: Ipv4Addr,
+}
+
+/// A single server that started in the usual order.
+fn usual_server(plan: &Plan) -> Agent {
+    // Consul's start is a race; a start in the rarer order would be compared with ours in the usual one.
+    let agent = (0..MAX_STARTS).find_map(|_| {
+        let mut agent = Agent::start(plan);
+        agent.wait_ready(Duration::from_secs(60));
+        let usual = agent.leader_came_first();
+        let ours = plan.binary.canonicalize().ok() == crate::subject().canonicalize().ok();
+        assert!(usual || !ours, "ours has one order");
+        usual.then_some(agent)
+    });
+    agent.expect("a start in the usual order")
+}
+
+/// A client agent that has found its server. Nothing writes but the steps: no coordinates.
+fn client_and_server(plan: &Plan, behind: &Behind) -> (Agent, Agent) {
+    let quiet = (
+        "90-quiet.json".to_owned(),
+        r#"{"disable_coordinates": true}"#.to_owned(),
+    );
+    let server = usual_server(&Plan {
+        binary: &behind.binary,
+        ip: behind.ip,
+        node: "s1",
+        config: vec![quiet.clone()],
+    });
+    let mut config = plan.config.clone();
+    config.push(quiet);
+    let role = r#""node_id": "8f20b1c4-5a1d-4c07-9f6e-0123456789ac","#;
+    let mut client = Agent::start_as(&Plan { config, ..*plan }, role);
+    let join = format!("/v1/agent/join/{}:{SERF_LAN}", behind.ip);
+    let limit = Duration::from_secs(60);
+    wait_until(limit, "the client agent joins", || {
+        let joined = client.client().put(&join, b"").ok()?;
+        (joined.status == 200).then_some(())
+    });
+    client.wait_client_ready(limit);
+    (client, server)
+}
+
 /// Starts of the real Consul until one is in the usual order (about four in five are).
 const MAX_STARTS: usize = 20;
 
@@ -75,8 +123,9 @@ const MAX_STARTS: usize = 20;
 const UNCOMPARED: [&str; 3] = ["date", "content-length", "transfer-encoding"];
 
 impl Side {
-    /// Starts `binary` on `ip` with the files of `profile`, and waits until it has settled.
-    pub fn start(binary: &Path, ip: Ipv4Addr, profile: &Path) -> Side {
+    /// Starts `binary` on `ip` with the files of `profile`, and waits until it has settled. It is a client agent
+    /// when there is to be a server `behind` it.
+    pub fn start(binary: &Path, ip: Ipv4Addr, profile: &Path, behind: Option<&Behind>) -> Side {
         let vars = variables(ip);
         let mut config = Vec::new();
         let mut files: Vec<PathBuf> = std::fs::read_dir(profile)
@@ -100,19 +149,18 @@ impl Side {
             node: "n1",
             config,
         };
-        // Consul's start is a race; a start in the rarer order would be compared with ours in the usual one.
-        let agent = (0..MAX_STARTS).find_map(|_| {
-            let mut agent = Agent::start(&plan);
-            agent.wait_ready(Duration::from_secs(60));
-            let usual = agent.leader_came_first();
-            assert!(usual || binary != crate::subject(), "ours has one order");
-            usual.then_some(agent)
-        });
-        let agent = agent.expect("a start in the usual order");
+        let (agent, server) = match behind {
+            None => (usual_server(&plan), None),
+            Some(server) => {
+                let (agent, server) = client_and_server(&plan, server);
+                (agent, Some(server))
+            }
+        };
         std::fs::create_dir_all(work.path().join("cwd")).expect("a directory for commands");
         let mut side = Side {
             client: agent.client(),
             agent,
+            server,
             ip,
             program,
             work,
@@ -341,6 +389,10 @@ impl Side {
             if let Some(value) = self.vars.get(name) {
                 pairs.push((value.clone(), mark));
             }
+        }
+        if let Some(server) = &self.server {
+            // First: it may begin like the client's.
+            pairs.insert(0, (server.dns().ip().to_string(), "<server>"));
         }
         let swap = |text: &mut String| {
             for (from, to) in &pairs {
