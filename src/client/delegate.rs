@@ -43,7 +43,7 @@ impl Delegate for Client {
             if wan {
                 return Err(Error::new("Must be a server to join WAN cluster"));
             }
-            serf::join(&self.lan, &addresses, self.options.serf_lan_port).await
+            self.joiner().join(&addresses).await
         })
     }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 use crate::drive::gossip::GossipHandle;
 use crate::drive::{self, Limiter, Rate};
 use crate::net::pool::Pool;
+use crate::serf::Area;
+use crate::serf::join::Joiner;
 
 pub use start::Running;
 
@@ -67,6 +69,15 @@ impl Client {
             pool,
             lan,
         })
+    }
+
+    /// What joins members into its pool.
+    pub fn joiner(&self) -> Joiner {
+        Joiner {
+            area: Area::Lan,
+            pool: self.lan.clone(),
+            port: self.options.serf_lan_port,
+        }
     }
 
     /// Changes how many calls it may make (`limits.rpc_rate` and `limits.rpc_max_burst`).

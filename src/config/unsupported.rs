@@ -19,19 +19,6 @@ pub fn unsupported(config: &Config) -> Vec<String> {
             "ACLs are not supported yet: remove 'acl' and 'acl_datacenter'",
         ),
         (
-            !config.encrypt.is_empty(),
-            "encrypted gossip is not supported yet: remove 'encrypt'",
-        ),
-        (
-            config.server
-                && (joins(&config.join_lan.start_join) || joins(&config.join_lan.retry_join)),
-            "joining other agents is not supported yet: remove 'start_join' and 'retry_join'",
-        ),
-        (
-            joins(&config.join_wan.start_join) || joins(&config.join_wan.retry_join),
-            "joining other datacenters is not supported yet: remove 'start_join_wan' and 'retry_join_wan'",
-        ),
-        (
             config.primary_datacenter != config.datacenter,
             "federation is not supported yet: remove 'primary_datacenter' or set it to the own datacenter",
         ),

@@ -101,7 +101,9 @@ impl Pool {
             let at = self.now + self.config.broadcast_timeout;
             self.timers.set(at, Timer::Leave(DEAD));
         } else {
-            self.leave_step(DEAD);
+            // There is nobody to take notice.
+            self.phase = Phase::Leaving(STAY);
+            self.leave_step(STAY);
         }
     }
 

@@ -6,7 +6,9 @@
 //! Source: `docs/reference/gossip.md` section 15, `docs/reference/config.md` sections 17 and 21.
 
 mod asked;
+pub mod discover;
 pub mod event;
+pub mod join;
 pub mod keyring;
 pub mod meta;
 pub mod resolve;

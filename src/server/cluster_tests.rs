@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tests::{Dir, options};
+use super::tests::{Dir, lone_pool, options};
 use super::{Running, Server, Tuning, rpc};
 use crate::drive::{self, Runtime, Shutdown};
 use crate::raft::{self, Configuration, Raft, Suffrage, Write};
@@ -92,6 +92,7 @@ impl Seat {
             &self.dir.0,
             options,
             tuning,
+            lone_pool("n"),
             events,
         )
         .unwrap();

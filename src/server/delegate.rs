@@ -1,11 +1,11 @@
 //! A server as the [`Delegate`] of its own agent: calls are met in process, nothing is encoded.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 
-use super::{Server, endpoint::origin};
+use super::Server;
+use crate::serf::{self, Area};
 use crate::structs::rpc::{BoxFuture, Delegate, Reply, Request, Stats};
-use crate::structs::{Error, Member, Position, Result, SnapshotRequest, SnapshotResponse};
+use crate::structs::{Member, Position, Result, SnapshotRequest, SnapshotResponse};
 use crate::telemetry::metrics;
 
 /// One boxed future per method, so that each call costs only what its own method needs.
@@ -114,35 +114,25 @@ impl Delegate for Server {
     }
 
     fn members(&self, wan: bool) -> Option<Vec<Member>> {
-        if wan && self.options.serf_wan_port.is_none() {
-            return Some(Vec::new());
-        }
-        Some(vec![self.local_member(wan)])
+        Some(self.pool_members(area(wan)))
     }
 
     fn coordinate(&self) -> Option<Position> {
-        (!self.options.disable_coordinates).then(origin)
+        (!self.options.disable_coordinates).then(|| self.pools.lan.coordinate())
     }
 
-    fn join(&self, addresses: Vec<String>, _wan: bool) -> BoxFuture<'_, Result<usize>> {
-        Box::pin(async move { self.join_addresses(&addresses) })
+    fn join(&self, addresses: Vec<String>, wan: bool) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(async move { self.join_pool(&addresses, area(wan)).await })
     }
 
-    fn force_leave(&self, node: String, _prune: bool) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            if node.eq_ignore_ascii_case(&self.options.node_name) {
-                // A member that is alive refutes its own leaving.
-                return Ok(());
-            }
-            Err(Error::new(format!(
-                "agent: No node found with name '{node}'"
-            )))
-        })
+    fn force_leave(&self, node: String, prune: bool) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.remove_failed(&node, prune).await })
     }
 
     fn leave(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             log::info!(target: "agent.server", "server starting leave");
+            self.leave_pools().await;
             Ok(())
         })
     }
@@ -152,32 +142,16 @@ impl Delegate for Server {
             let mut stats = Stats::from([
                 ("consul".to_owned(), self.consul_stats()),
                 ("raft".to_owned(), self.raft_stats().await),
-                ("serf_lan".to_owned(), serf_stats()),
+                ("serf_lan".to_owned(), serf::stats(&self.pools.lan)),
             ]);
-            if self.options.serf_wan_port.is_some() {
-                stats.insert("serf_wan".to_owned(), serf_stats());
+            if let Some(wan) = &self.pools.wan {
+                stats.insert("serf_wan".to_owned(), serf::stats(wan));
             }
             stats
         })
     }
 }
 
-/// Figures of a pool with one member.
-fn serf_stats() -> BTreeMap<String, String> {
-    [
-        ("coordinate_resets", "0"),
-        ("encrypted", "false"),
-        ("event_queue", "0"),
-        ("event_time", "1"),
-        ("failed", "0"),
-        ("health_score", "0"),
-        ("intent_queue", "0"),
-        ("left", "0"),
-        ("member_time", "1"),
-        ("members", "1"),
-        ("query_queue", "0"),
-        ("query_time", "1"),
-    ]
-    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-    .into()
+fn area(wan: bool) -> Area {
+    if wan { Area::Wan } else { Area::Lan }
 }

@@ -1,13 +1,11 @@
-//! What a server says about itself in `consul info`, and how a lone server answers `join`.
+//! What a server says about itself in `consul info`.
 //!
-//! Source: `docs/reference/http-2.md` sections 5.1 and 5.9.
+//! Source: `docs/reference/http-2.md` section 5.9.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use super::Server;
 use crate::raft::Role;
-use crate::structs::{Result, error_list};
 
 impl Server {
     /// The group `consul`.
@@ -77,58 +75,6 @@ impl Server {
             ("state", state.to_owned()),
             ("term", status.term.to_string()),
         ])
-    }
-
-    /// Joins through addresses. A lone server reaches itself; of others it says that it cannot yet.
-    pub(super) fn join_addresses(&self, addresses: &[String]) -> Result<usize> {
-        let mut errors = Vec::new();
-        let mut reached = 0;
-        for address in addresses {
-            match self.join_one(address) {
-                Ok(()) => reached += 1,
-                Err(why) => errors.push(why),
-            }
-        }
-        match error_list(&errors) {
-            Some(error) if reached == 0 => Err(error),
-            _ => Ok(reached),
-        }
-    }
-
-    fn join_one(&self, address: &str) -> std::result::Result<(), String> {
-        let default_port = self.options.serf_lan_port;
-        let resolved: Vec<SocketAddr> = if let Ok(ip) = address.parse::<IpAddr>() {
-            vec![SocketAddr::new(ip, default_port)]
-        } else if let Ok(address) = address.parse::<SocketAddr>() {
-            vec![address]
-        } else {
-            let with_port = if address.contains(':') {
-                address.to_owned()
-            } else {
-                format!("{address}:{default_port}")
-            };
-            let found = with_port
-                .to_socket_addrs()
-                .map(Iterator::collect)
-                .unwrap_or_default();
-            if address.is_empty() || Vec::is_empty(&found) {
-                return Err(format!(
-                    "Failed to resolve {address}: lookup {address}: no such host"
-                ));
-            }
-            found
-        };
-        let own = SocketAddr::new(self.options.advertise, default_port);
-        if resolved.contains(&own) {
-            return Ok(());
-        }
-        let host = resolved
-            .first()
-            .map_or(address.to_owned(), |a| a.ip().to_string());
-        Err(format!(
-            "Failed to join {host}: this version runs as a lone server and speaks no gossip yet; join \
-             from a version that does, or leave the address out"
-        ))
     }
 }
 

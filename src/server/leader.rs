@@ -12,7 +12,7 @@ use smol::future::FutureExt;
 
 use super::Server;
 use crate::drive::{self, Handle, Shutdown, Task};
-use crate::raft::{ConfChange, Leadership, Role};
+use crate::raft::{ConfChange, Role};
 use crate::store::WatchSet;
 use crate::structs::{
     self, AutopilotSetConfigRequest, Result, Session, SessionRequest, TombstoneRequest, command,
@@ -46,7 +46,7 @@ impl Server {
             };
             let lead = async {
                 if current.role == Role::Leader {
-                    self.lead(&current).await;
+                    self.lead().await;
                 }
                 std::future::pending().await
             };
@@ -70,8 +70,8 @@ impl Server {
     }
 
     /// Leads until dropped.
-    async fn lead(&self, leadership: &Leadership) {
-        while let Err(error) = self.establish(leadership).await {
+    async fn lead(&self) {
+        while let Err(error) = self.establish().await {
             log::error!(target: "agent.server", error:%; "failed to establish leadership");
             drive::sleep(RETRY).await;
         }
@@ -103,7 +103,7 @@ impl Server {
 
     /// What must be done before this leader may answer. Its own registration is part of that: the agent
     /// completes the node record, so it must find one that nobody writes over afterwards.
-    async fn establish(&self, leadership: &Leadership) -> Result<()> {
+    async fn establish(&self) -> Result<()> {
         let timed = Timed::start(&metrics::LEADER_BARRIER);
         self.raft.barrier().await.map_err(super::propose_error)?;
         drop(timed);
@@ -125,12 +125,8 @@ impl Server {
         }
         self.reconcile().await?;
         self.place_at_origin();
+        self.announce_leadership().await;
         self.ready.store(true, Ordering::Release);
-        log::info!(
-            target: "agent.server",
-            payload = self.options.node_name.as_str(), term = leadership.term;
-            "New leader elected"
-        );
         Ok(())
     }
 

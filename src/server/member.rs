@@ -2,18 +2,10 @@
 //!
 //! Source: `docs/reference/http-2.md` sections 5.1 and 9.
 
-use std::collections::BTreeMap;
-
 use super::{CONSUL_VERSION, Server};
 use crate::store::WatchSet;
-use crate::structs::{
-    HealthCheck, Member, MemberStatus, NodeService, RegisterRequest, Result, Weights, command,
-};
+use crate::structs::{HealthCheck, NodeService, RegisterRequest, Result, Weights, command};
 use crate::telemetry::{Timed, metrics};
-
-/// Gossip protocol versions spoken and understood; the first pair is Consul's own.
-const PROTOCOL: (u8, u8, u8) = (1, 5, 2);
-const DELEGATE: (u8, u8, u8) = (2, 5, 4);
 
 /// The check that says whether a member is alive.
 pub(super) const SERF_HEALTH: &str = "serfHealth";
@@ -31,53 +23,6 @@ enum Registered {
 }
 
 impl Server {
-    /// This server as a member of the LAN pool, or of the WAN pool.
-    pub(super) fn local_member(&self, wan: bool) -> Member {
-        let o = &self.options;
-        let mut tags: BTreeMap<String, String> = [
-            ("acls", "0".to_owned()),
-            ("build", format!("{CONSUL_VERSION}:")),
-            ("dc", o.datacenter.clone()),
-            ("ft_fs", "1".to_owned()),
-            ("id", o.node_id.clone()),
-            ("port", o.server_port.to_string()),
-            ("raft_vsn", "3".to_owned()),
-            ("role", "consul".to_owned()),
-            ("segment", String::new()),
-            ("vsn", "2".to_owned()),
-            ("vsn_max", "3".to_owned()),
-            ("vsn_min", "2".to_owned()),
-        ]
-        .map(|(k, v)| (k.to_owned(), v))
-        .into();
-        if let Some(port) = o.serf_wan_port.filter(|_| !wan) {
-            tags.insert("wan_join_port".to_owned(), port.to_string());
-        }
-        if o.bootstrap {
-            tags.insert("bootstrap".to_owned(), "1".to_owned());
-        }
-        if o.bootstrap_expect > 0 {
-            tags.insert("expect".to_owned(), o.bootstrap_expect.to_string());
-        }
-        let (name, port) = match (wan, o.serf_wan_port) {
-            (true, Some(port)) => (format!("{}.{}", o.node_name, o.datacenter), port),
-            _ => (o.node_name.clone(), o.serf_lan_port),
-        };
-        Member {
-            name,
-            addr: o.advertise.to_string(),
-            port,
-            tags,
-            status: MemberStatus::Alive as u8,
-            protocol_min: PROTOCOL.0,
-            protocol_max: PROTOCOL.1,
-            protocol_cur: PROTOCOL.2,
-            delegate_min: DELEGATE.0,
-            delegate_max: DELEGATE.1,
-            delegate_cur: DELEGATE.2,
-        }
-    }
-
     /// Writes this server's node, `consul` service and `serfHealth` check unless the catalog has them.
     pub(super) async fn reconcile(&self) -> Result<()> {
         let _timed = Timed::start(&metrics::LEADER_RECONCILE);

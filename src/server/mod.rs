@@ -13,6 +13,7 @@ mod member;
 mod query;
 pub mod rpc;
 pub mod rtt;
+pub mod serf;
 mod session_timers;
 mod snapshot;
 mod start;
@@ -22,7 +23,7 @@ mod tombstone_gc;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ use smol::channel::Sender;
 
 use crate::drive::raft::{ProposeError, RaftHandle};
 use crate::raft;
+use crate::serf::Notice;
 use crate::store::{ApplyReply, State};
 use crate::structs::{self, Coordinate, Error, Position, Result};
 use crate::wire::msgpack;
@@ -56,10 +58,12 @@ pub struct Options {
     pub advertise: IpAddr,
     /// Port of the RPC listener; with the address it is the server's Raft address.
     pub server_port: u16,
-    /// Port of the LAN gossip.
+    /// Port of the LAN gossip: addresses to join have it by default.
     pub serf_lan_port: u16,
     /// Port of the WAN gossip, if there is one.
     pub serf_wan_port: Option<u16>,
+    /// How long calls under way are waited for after leaving.
+    pub leave_drain_time: Duration,
     /// Whether the server was started to be the first, or the only one.
     pub bootstrap: bool,
     /// How many servers were to be waited for; 0 when not given.
@@ -82,23 +86,14 @@ pub struct Options {
     pub clock: Instant,
 }
 
-/// A user event to be delivered to the agents of the datacenter.
-#[derive(Clone, Debug)]
-pub struct FiredEvent {
-    /// The event's name.
-    pub name: String,
-    /// The agent's own encoding of the event.
-    pub payload: Vec<u8>,
-    /// Serf's event time.
-    pub ltime: u64,
-}
-
 /// A server: shared by everything that calls its endpoints.
 pub struct Server {
     options: Options,
     raft: RaftHandle<ApplyReply>,
     state: State,
     peers: Arc<Peers>,
+    /// Its gossip.
+    pub pools: serf::Pools,
     /// Set once the leader's barrier is applied: from then on its reads are up to date.
     ready: AtomicBool,
     /// Set once any leader was known: stale reads are refused before.
@@ -109,9 +104,7 @@ pub struct Server {
     tombstones: TombstoneGc,
     /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
     coordinates: Mutex<SoftCoordinates>,
-    events: Sender<FiredEvent>,
-    /// Serf's event clock; the first event of a pool has the time 2.
-    event_time: AtomicU64,
+    notices: Sender<Notice>,
     /// When this server became healthy in the eyes of autopilot.
     stable_since: std::time::SystemTime,
 }
@@ -127,13 +120,14 @@ struct SoftCoordinates {
 const MAX_COORDINATES: usize = 65_536;
 
 impl Server {
-    /// A server around a running Raft loop. `events` receives the user events to deliver.
+    /// A server around a running Raft loop. `notices` receives what the agent is to hear of.
     pub fn new(
         options: Options,
         raft: RaftHandle<ApplyReply>,
         state: State,
         peers: Arc<Peers>,
-        events: Sender<FiredEvent>,
+        pools: serf::Pools,
+        notices: Sender<Notice>,
     ) -> Arc<Self> {
         crate::telemetry::metrics::RPC_QUERIES_BLOCKING.set(0.0);
         Arc::new(Self {
@@ -141,14 +135,14 @@ impl Server {
             raft,
             state,
             peers,
+            pools,
             ready: AtomicBool::new(false),
             had_leader: AtomicBool::new(false),
             leader_era: Era::default(),
             session_timers: SessionTimers::default(),
             tombstones: TombstoneGc::default(),
             coordinates: Mutex::default(),
-            events,
-            event_time: AtomicU64::new(2),
+            notices,
             stable_since: crate::drive::wall(),
         })
     }

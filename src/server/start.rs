@@ -10,12 +10,15 @@ use std::sync::Arc;
 use smol::channel::Sender;
 
 use super::rpc::{self, RpcListener};
+use super::serf::PoolDrivers;
 use super::storage::{Log, Machine, Snapshots};
-use super::{FiredEvent, Options, Peers, Server};
+use super::{Options, Peers, Server};
 use crate::drive::raft::{Disk, Network, RaftDriver};
 use crate::drive::{self, Handle, Shutdown, Task};
 use crate::net::pool::{self, Pool};
 use crate::raft::{self, Configuration, Raft, Suffrage, Write};
+use crate::serf::Notice;
+use crate::serf::settings::ServerPools;
 use crate::store::{self, ApplyReply, LogStore};
 use crate::structs::{Error, Result};
 
@@ -35,13 +38,14 @@ pub struct Running {
     /// The server.
     pub server: Arc<Server>,
     raft: RaftDriver<ApplyReply>,
+    pools: PoolDrivers,
     leadership: Task<()>,
     /// Ended with this.
     tasks: Vec<Task<()>>,
 }
 
 impl Running {
-    /// Opens the store in `dir` and starts serving it. `events` receives the user events to deliver.
+    /// Opens the store in `dir` and starts serving it. `notices` receives what the agent is to hear of.
     ///
     /// # Errors
     /// When the store cannot be used, in words that name the file and the way out.
@@ -51,7 +55,8 @@ impl Running {
         dir: &Path,
         options: Options,
         tuning: Tuning,
-        events: Sender<FiredEvent>,
+        pools: ServerPools,
+        notices: Sender<Notice>,
     ) -> Result<Self> {
         // First what says at once that another agent runs here.
         let acceptor = tuning.rpc.as_ref().map(rpc::Settings::listen).transpose()?;
@@ -109,7 +114,9 @@ impl Running {
                 .map(|rpc| network(runtime, rpc, &options, &peers)),
         )
         .map_err(|e| Error::new(format!("Failed to start Raft: {e}")))?;
-        let server = Server::new(options, raft.handle(), state, peers, events);
+        let pools = PoolDrivers::start(runtime, shutdown, pools)?;
+        let server = Server::new(options, raft.handle(), state, peers, pools.pools(), notices);
+        tasks.extend(pools.follow(&server, runtime));
         if let Some(acceptor) = acceptor {
             let listener = RpcListener::new(server.clone(), acceptor, runtime.clone());
             tasks.push(listener.start(shutdown.clone()));
@@ -118,6 +125,7 @@ impl Running {
         Ok(Self {
             server,
             raft,
+            pools,
             leadership,
             tasks,
         })
@@ -126,6 +134,7 @@ impl Running {
     /// Waits for everything to end after shutdown was triggered.
     pub async fn join(self) {
         self.leadership.await;
+        self.pools.join().await;
         for task in self.tasks {
             task.cancel().await;
         }

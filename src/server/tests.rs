@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{Options, Running, Tuning};
+use crate::drive::gossip::Settings;
 use crate::drive::{self, Runtime, Shutdown};
+use crate::gossip;
 use crate::raft;
+use crate::serf::settings::ServerPools;
 use crate::store;
 use crate::structs::rpc::{Delegate, call, method};
 use crate::structs::{
@@ -46,7 +49,8 @@ pub(super) fn options(dir: &Path) -> Options {
         advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
         server_port: 8300,
         serf_lan_port: 8301,
-        serf_wan_port: Some(8302),
+        serf_wan_port: None,
+        leave_drain_time: Duration::ZERO,
         bootstrap: true,
         bootstrap_expect: 0,
         rpc_hold_timeout: Duration::from_secs(7),
@@ -57,6 +61,20 @@ pub(super) fn options(dir: &Path) -> Options {
         disable_coordinates: false,
         temp_dir: dir.to_owned(),
         clock: drive::now(),
+    }
+}
+
+/// A LAN pool at any free port.
+pub(super) fn lone_pool(name: &str) -> ServerPools {
+    let bind = (Ipv4Addr::LOCALHOST, 0).into();
+    ServerPools {
+        lan: Settings {
+            bind,
+            pool: gossip::Config::local(name, bind, Default::default()),
+            snapshot: None,
+            keyring: None,
+        },
+        wan: None,
     }
 }
 
@@ -76,6 +94,7 @@ fn with_server<T>(dir: &Dir, test: impl AsyncFnOnce(&dyn Delegate) -> T) -> T {
         &dir.0,
         options,
         tuning,
+        lone_pool("n1"),
         events,
     )
     .unwrap();

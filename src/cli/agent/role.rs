@@ -14,8 +14,9 @@ use crate::agent::Agent;
 use crate::client;
 use crate::config::Config;
 use crate::drive::{self, Handle, Shutdown};
-use crate::serf::{self, Notice};
-use crate::server::{self, FiredEvent};
+use crate::serf::join::Joiner;
+use crate::serf::{self, Area, Notice};
+use crate::server;
 use crate::structs::UserEventPayload;
 use crate::structs::rpc::Delegate;
 use crate::wire::msgpack;
@@ -65,12 +66,6 @@ pub struct RunningServer {
     _dev_dir: Option<DevDir>,
 }
 
-/// What the role has to tell the agent.
-pub enum Hearing {
-    Fired(Receiver<FiredEvent>),
-    Notices(Receiver<Notice>),
-}
-
 impl Role {
     /// Starts the role that the configuration asks for.
     ///
@@ -81,7 +76,7 @@ impl Role {
         node_id: &str,
         handle: &Handle,
         shutdown: &Shutdown,
-    ) -> Result<(Self, Hearing), String> {
+    ) -> Result<(Self, Receiver<Notice>), String> {
         if config.server {
             start_server(config, node_id, handle, shutdown)
         } else {
@@ -94,6 +89,14 @@ impl Role {
         match self {
             Role::Server(server) => server.running.server.clone(),
             Role::Client(running) => running.client.clone(),
+        }
+    }
+
+    /// What joins members into a pool; nothing where the role has none.
+    pub fn joiner(&self, area: Area) -> Option<Joiner> {
+        match self {
+            Role::Server(server) => server.running.server.joiner(area),
+            Role::Client(running) => (area == Area::Lan).then(|| running.client.joiner()),
         }
     }
 
@@ -119,7 +122,7 @@ fn start_server(
     node_id: &str,
     handle: &Handle,
     shutdown: &Shutdown,
-) -> Result<(Role, Hearing), String> {
+) -> Result<(Role, Receiver<Notice>), String> {
     let dev_dir = if config.dev_mode {
         Some(DevDir::new().map_err(|e| e.to_string())?)
     } else {
@@ -130,21 +133,24 @@ fn start_server(
         None => Path::new(&config.data_dir).join("raft"),
     };
     make_dir(&raft_dir)?;
-    let (events, fired) = smol::channel::bounded(MAX_NOTICES);
+    let (notices, heard) = smol::channel::bounded(MAX_NOTICES);
+    let pools = serf::settings::server(config, node_id)
+        .map_err(|e| format!("Failed to start Consul server: {e}"))?;
     let running = server::Running::start(
         handle,
         shutdown,
         &raft_dir,
         options::server(config, node_id, &raft_dir, drive::now()),
         options::tuning(config, node_id),
-        events,
+        pools,
+        notices,
     )
     .map_err(|e| format!("Failed to start Consul server: {e}"))?;
     let server = Box::new(RunningServer {
         running,
         _dev_dir: dev_dir,
     });
-    Ok((Role::Server(server), Hearing::Fired(fired)))
+    Ok((Role::Server(server), heard))
 }
 
 fn start_client(
@@ -152,7 +158,7 @@ fn start_client(
     node_id: &str,
     handle: &Handle,
     shutdown: &Shutdown,
-) -> Result<(Role, Hearing), String> {
+) -> Result<(Role, Receiver<Notice>), String> {
     let failed = |e: crate::structs::Error| format!("Failed to start Consul client: {e}");
     let writes = !config.dev_mode && !config.data_dir.is_empty();
     if writes {
@@ -162,32 +168,19 @@ fn start_client(
     let (notices, heard) = smol::channel::bounded(MAX_NOTICES);
     let running = client::Running::start(handle, shutdown, options::client(config), lan, notices)
         .map_err(failed)?;
-    Ok((Role::Client(running), Hearing::Notices(heard)))
+    Ok((Role::Client(running), heard))
 }
 
 fn make_dir(dir: &Path) -> Result<(), String> {
     fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
 }
 
-impl Hearing {
-    /// Tells the agent until there is nobody left who could say something.
-    pub async fn deliver(self, agent: Arc<Agent>) {
-        match self {
-            Hearing::Fired(fired) => {
-                while let Ok(event) = fired.recv().await {
-                    user_event(&agent, event.ltime, &event.payload);
-                }
-            }
-            Hearing::Notices(notices) => {
-                while let Ok(notice) = notices.recv().await {
-                    match notice {
-                        Notice::UserEvent { ltime, payload } => {
-                            user_event(&agent, ltime, &payload);
-                        }
-                        Notice::ServerUp => agent.local.trigger().full(),
-                    }
-                }
-            }
+/// Tells the agent what its role has to say, until there is nobody left who could say something.
+pub async fn deliver(notices: Receiver<Notice>, agent: Arc<Agent>) {
+    while let Ok(notice) = notices.recv().await {
+        match notice {
+            Notice::UserEvent { ltime, payload } => user_event(&agent, ltime, &payload),
+            Notice::ServerUp => agent.local.trigger().full(),
         }
     }
 }

@@ -14,16 +14,17 @@ use smol::future::FutureExt;
 
 use super::notify::{self, Notify};
 use super::options;
-use super::role::Role;
+use super::role::{self, Role};
 use super::signals::{Asked, SignalStream};
 use crate::agent::event::Buffer;
 use crate::agent::{Agent, Hooks, logging, watch};
 use crate::config::flags::Parsed;
 use crate::config::{self, Config, Host};
 use crate::dns::{self, Dns};
-use crate::drive::{self, Handle, Runtime, Shutdown, Task};
+use crate::drive::{self, Handle, Runtime, Shutdown, Task, TaskSet};
 use crate::http;
 use crate::net::Listener;
+use crate::serf::Area;
 use crate::structs::Error;
 use crate::structs::rpc::Delegate;
 use crate::telemetry;
@@ -46,6 +47,8 @@ enum End {
 enum Request {
     /// The agent has left; the process shall end.
     Left,
+    /// Nobody could be joined for too long; the process shall end.
+    JoinFailed(Error),
     /// Read the configuration again.
     Reload(Sender<Result<(), Error>>),
 }
@@ -110,7 +113,9 @@ struct Process {
     statsd: Task<()>,
     shutdown: Shutdown,
     role: Role,
+    request: Sender<Request>,
     requests: Receiver<Request>,
+    joining: TaskSet,
     notify: Notify,
     signals: SignalStream,
     _pid_file: Option<PidFile>,
@@ -128,7 +133,7 @@ impl Process {
         let statsd = handle.spawn(drive::statsd::run());
         let signals = SignalStream::new().map_err(text)?;
         let shutdown = Shutdown::default();
-        let (role, hearing) = Role::start(config, node_id, handle, &shutdown)?;
+        let (role, notices) = Role::start(config, node_id, handle, &shutdown)?;
         let delegate = role.delegate();
         let buffer = Arc::new(Buffer::default());
         let agent = Agent::new(
@@ -138,7 +143,7 @@ impl Process {
             handle.clone(),
             buffer.clone(),
         );
-        let deliveries = handle.spawn(hearing.deliver(agent.clone()));
+        let deliveries = handle.spawn(role::deliver(notices, agent.clone()));
         let (request, requests) = smol::channel::bounded(16);
         agent.set_hooks(hooks(&delegate, &request));
         agent
@@ -173,7 +178,9 @@ impl Process {
             statsd,
             shutdown,
             role,
+            request,
             requests,
+            joining: TaskSet::new(handle.clone()),
             notify: Notify::from_env(),
             signals,
             _pid_file: pid_file,
@@ -208,7 +215,13 @@ impl Process {
 
     /// Serves until the end.
     async fn live(mut self) -> End {
+        if let Err(why) = self.join_at_start().await {
+            log::error!(target: "agent", "{}", why.text());
+            self.stop().await;
+            return End::Stopped;
+        }
         println!("==> Consul agent running!");
+        self.start_retry_join();
         self.notify.send(notify::READY);
         let end = loop {
             // At every turn, so that events that come often cannot keep the watchdog hungry.
@@ -230,6 +243,10 @@ impl Process {
             match signal.or(request).or(alive).await {
                 Heard::AliveDue => {}
                 Heard::Request(Request::Left) => break End::Left,
+                Heard::Request(Request::JoinFailed(why)) => {
+                    log::error!(target: "agent", error = why.text(); "Retry join failed");
+                    break End::Stopped;
+                }
                 Heard::Request(Request::Reload(answer)) => {
                     let result = self.reload().await;
                     // Whoever asked may have gone away.
@@ -246,6 +263,49 @@ impl Process {
         };
         self.stop().await;
         end
+    }
+
+    fn config(&self) -> Arc<Config> {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        config.clone()
+    }
+
+    /// Joins who is to be joined once, before anything else.
+    async fn join_at_start(&self) -> Result<(), Error> {
+        let config = self.config();
+        for (join, wan) in [(&config.join_lan, false), (&config.join_wan, true)] {
+            if join.start_join.is_empty() {
+                continue;
+            }
+            println!("==> Joining cluster{}...", if wan { " -wan" } else { "" });
+            let joined = self
+                .agent
+                .delegate
+                .join(join.start_join.clone(), wan)
+                .await?;
+            println!("    Join completed. Synced with {joined} initial agents");
+        }
+        Ok(())
+    }
+
+    /// Joins who is to be joined sooner or later, meanwhile.
+    fn start_retry_join(&self) {
+        let config = self.config();
+        for (join, area) in [(&config.join_lan, Area::Lan), (&config.join_wan, Area::Wan)] {
+            let Some(joiner) = self.role.joiner(area) else {
+                continue;
+            };
+            if join.retry_join.is_empty() {
+                continue;
+            }
+            let (join, failed) = (join.clone(), self.request.clone());
+            self.joining.spawn(async move {
+                if let Err(why) = joiner.retry(&join).await {
+                    // The main task may have ended.
+                    let _ = failed.send(Request::JoinFailed(why)).await;
+                }
+            });
+        }
     }
 
     /// Leaves or not, as signal and configuration say.
@@ -331,6 +391,7 @@ impl Process {
 
     async fn stop(self) {
         self.notify.send(notify::STOPPING);
+        drop(self.joining);
         log::info!(target: "agent", "Requesting shutdown");
         drive::sleep(DRAIN).await;
         self.agent.stop().await;

@@ -3,6 +3,9 @@
 //! They are not worth a disk write: they live in the server's memory and come again by themselves.
 //! Source: `docs/reference/http-1.md` section 6.
 
+use std::collections::BTreeMap;
+
+use crate::serf::ServerMeta;
 use crate::server::{MAX_COORDINATES, Server};
 use crate::store::WatchSet;
 use crate::structs::{
@@ -112,23 +115,41 @@ impl Server {
 
     /// `Coordinate.ListDatacenters`: the servers' coordinates in the WAN pool.
     pub(crate) async fn coordinate_list_datacenters(&self) -> Result<Vec<DatacenterMap>> {
-        let name = format!("{}.{}", self.options.node_name, self.options.datacenter);
-        let here = Coordinate {
-            node: self.options.node_name.clone(),
-            segment: String::new(),
-            coord: Some(origin()),
+        let Some(wan) = &self.pools.wan else {
+            return Ok(Vec::new());
         };
-        log::trace!(target: "agent.server", "coordinates of {name} asked for");
-        Ok(vec![DatacenterMap {
-            datacenter: self.options.datacenter.clone(),
+        let members = wan.members();
+        let own = wan.local();
+        let mut datacenters: BTreeMap<String, Vec<Coordinate>> = BTreeMap::new();
+        for server in members.iter().filter_map(ServerMeta::of) {
+            let is_own = own.as_ref().is_some_and(|own| own.name == server.name);
+            let coord = match is_own {
+                true => Some(wan.coordinate()),
+                false => wan.coordinate_of(&server.name),
+            };
+            if let Some(coord) = coord.filter(|_| server.is_alive()) {
+                let coordinate = Coordinate {
+                    node: server.node_name().to_owned(),
+                    segment: String::new(),
+                    coord: Some(coord),
+                };
+                datacenters
+                    .entry(server.datacenter.clone())
+                    .or_default()
+                    .push(coordinate);
+            }
+        }
+        let map = |(datacenter, coordinates)| DatacenterMap {
+            datacenter,
             area_id: "wan".to_owned(),
-            coordinates: Some(vec![here]),
-        }])
+            coordinates: Some(coordinates),
+        };
+        Ok(datacenters.into_iter().map(map).collect())
     }
 }
 
 /// Where every node begins, and a lone one stays.
-pub(in crate::server) fn origin() -> Position {
+fn origin() -> Position {
     Position {
         vec: Some(vec![0.0; DIMENSIONS]),
         error: 1.5,

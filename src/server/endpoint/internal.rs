@@ -2,18 +2,14 @@
 //!
 //! Source: `docs/reference/http-2.md` section 14, `docs/reference/http-1.md` section 5.
 
-use std::sync::atomic::Ordering;
-
 use crate::filter::Filter;
-use crate::server::{FiredEvent, Server};
+use crate::serf::event;
+use crate::server::Server;
 use crate::structs::{
     CheckServiceNode, DCSpecificRequest, Error, EventFireRequest, EventFireResponse,
     IndexedCheckServiceNodes, IndexedNodeDump, NodeInfo, NodeSpecificRequest, QueryMeta, Result,
     ServiceDumpRequest,
 };
-
-/// Largest encoded user event, in bytes: what fits a gossip packet beside its neighbours.
-const EVENT_LIMIT: usize = 512;
 
 impl Server {
     /// `Internal.NodeInfo`.
@@ -82,21 +78,13 @@ impl Server {
         request: EventFireRequest,
     ) -> Result<EventFireResponse> {
         self.check_datacenter(&request.datacenter)?;
-        if request.name.len() + request.payload.len() > EVENT_LIMIT {
-            return Err(Error::new(format!(
-                "1 error occurred:\n\t* error broadcasting event to segment \"\": user event \
-                 exceeds configured limit of {EVENT_LIMIT} bytes before encoding\n\n"
-            )));
-        }
-        let event = FiredEvent {
-            ltime: self.event_time.fetch_add(1, Ordering::Relaxed),
-            name: request.name,
-            payload: request.payload.0,
-        };
-        // The receiver ends with the agent, and is bounded: events are best effort.
-        if self.events.try_send(event).is_err() {
-            log::warn!(target: "agent.server", "user event dropped: too many are waiting");
-        }
+        let name = event::wire_name(&request.name);
+        let fired = self.pools.lan.user_event(&name, request.payload.0, false);
+        fired.await.map_err(|why| {
+            Error::new(format!(
+                "1 error occurred:\n\t* error broadcasting event to segment \"\": {why}\n\n"
+            ))
+        })?;
         Ok(EventFireResponse {
             meta: QueryMeta::default(),
         })

@@ -13,5 +13,3 @@ mod operator;
 mod session;
 mod status;
 mod txn;
-
-pub(super) use coordinate::origin;
