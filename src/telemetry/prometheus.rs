@@ -213,21 +213,21 @@ impl Process {
             threads: get(20),
             cpu_seconds: (get(14) + get(15)) / ticks,
             start_seconds: boot + get(22) / ticks,
-            max_fds: limit(libc::RLIMIT_NOFILE),
-            max_virtual_bytes: limit(libc::RLIMIT_AS),
+            max_fds: limit(libc::RLIMIT_NOFILE as u32),
+            max_virtual_bytes: limit(libc::RLIMIT_AS as u32),
             open_fds: std::fs::read_dir("/proc/self/fd").map_or(0.0, |dir| dir.count() as f64),
         }
     }
 }
 
 /// A limit of this process; no limit is the largest number.
-fn limit(resource: libc::__rlimit_resource_t) -> f64 {
+fn limit(resource: u32) -> f64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the pointer is to a live rlimit.
-    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    // SAFETY: the pointer is to a live rlimit. C libraries differ in the number's type.
+    unsafe { libc::getrlimit(resource as _, &raw mut limit) };
     limit.rlim_cur as f64
 }
 
