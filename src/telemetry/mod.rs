@@ -185,10 +185,8 @@ fn registry() -> MutexGuard<'static, Registry> {
 
 /// The number of the present interval, by the clock that costs least: it is right to a few milliseconds.
 fn present() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    // SAFETY: all zero is a valid timespec, which has padding on some machines.
+    let mut now: libc::timespec = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live timespec.
     unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0) / INTERVAL

@@ -213,21 +213,23 @@ impl Process {
             threads: get(20),
             cpu_seconds: (get(14) + get(15)) / ticks,
             start_seconds: boot + get(22) / ticks,
-            max_fds: limit(libc::RLIMIT_NOFILE as u32),
-            max_virtual_bytes: limit(libc::RLIMIT_AS as u32),
+            // SAFETY: `limit` hands in a pointer to a live rlimit.
+            max_fds: limit(|to| unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, to) }),
+            // SAFETY: as above.
+            max_virtual_bytes: limit(|to| unsafe { libc::getrlimit(libc::RLIMIT_AS, to) }),
             open_fds: std::fs::read_dir("/proc/self/fd").map_or(0.0, |dir| dir.count() as f64),
         }
     }
 }
 
-/// A limit of this process; no limit is the largest number.
-fn limit(resource: u32) -> f64 {
+/// A limit of this process; no limit is the largest number. `read` names the limit in the call itself, because the
+/// type of its number is not the same in every C library.
+fn limit(read: impl FnOnce(*mut libc::rlimit) -> libc::c_int) -> f64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the pointer is to a live rlimit. C libraries differ in the number's type.
-    unsafe { libc::getrlimit(resource as _, &raw mut limit) };
+    read(&raw mut limit);
     limit.rlim_cur as f64
 }
 

@@ -30,6 +30,9 @@ const TOOLS: &[&str] = &[
     "dpkg-deb",
 ];
 
+/// What a test does with the lab.
+type Scenario = fn(&Lab);
+
 /// The lab, made by the first test that needs it. One test at a time: machines are heavy.
 static LAB: Mutex<Option<Result<Lab, String>>> = Mutex::new(None);
 
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
             .exec();
         panic!("unshare: {failed}");
     }
-    let tests: [(&str, fn(&Lab)); 1] = [("one_server", one::life)];
+    let tests: [(&str, Scenario); 1] = [("one_server", one::life)];
     let tests = tests.map(|(name, test)| {
         let missing = missing.clone();
         Test::new(name, move || match &missing {
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
     harness::main(tests.into())
 }
 
-fn in_lab(test: fn(&Lab)) -> Outcome {
+fn in_lab(test: Scenario) -> Outcome {
     let mut lab = LAB.lock().unwrap_or_else(|e| e.into_inner());
     match lab.get_or_insert_with(Lab::new) {
         Ok(lab) => {

@@ -60,10 +60,8 @@ impl Notify {
 
     /// Says that a reload begins; [`READY`] ends it.
     pub fn reloading(&self) {
-        let mut now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        // SAFETY: all zero is a valid timespec, which has padding on some machines.
+        let mut now: libc::timespec = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a live local of the right type.
         let read = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
         let usec = if read == 0 {
