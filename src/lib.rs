@@ -21,6 +21,7 @@ pub mod server;
 pub mod store;
 pub mod structs;
 pub mod telemetry;
+pub mod ui;
 pub mod wire;
 
 /// Runs the command line of this process; the exit code is Consul's.

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::conn::Patience;
+use super::ui::Ui;
 use crate::agent::Agent;
 use crate::agent::event::Buffer;
 use crate::structs::go::GoDuration;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub allow_write_http_from: Vec<Network>,
     /// `http_config.response_headers`.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The web page, when it is served.
+    pub ui: Option<Ui>,
 }
 
 impl Default for Settings {
@@ -88,6 +91,7 @@ impl Default for Settings {
             block_endpoints: Vec::new(),
             allow_write_http_from: Vec::new(),
             response_headers: Vec::new(),
+            ui: None,
         }
     }
 }

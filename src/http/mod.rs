@@ -43,6 +43,7 @@ mod status;
 mod timing;
 mod txn;
 mod txn_body;
+mod ui;
 
 pub use conn::Patience;
 pub use context::{Ctx, Live, Network, Settings};
@@ -50,6 +51,7 @@ pub use error::HttpError;
 pub use request::Request;
 pub use response::{Body, Response};
 pub use server::Server;
+pub use ui::Ui;
 
 use routes::Route;
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use smol::stream::Stream;
 
 use super::error::HttpError;
+use crate::ui::Asset;
 use crate::wire::json;
 
 /// Pieces of a body that is not known at once; an error ends the connection in the middle.
@@ -27,6 +28,8 @@ pub enum Body {
     Json(Vec<u8>),
     /// Bytes as they are.
     Bytes(Bytes),
+    /// A file of the page: compressed already, unpacked for clients that cannot do that.
+    Packed(&'static Asset),
     /// An open file from its current position to its end.
     File(File),
     /// Whatever comes, as it comes.

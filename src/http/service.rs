@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName,
-    HeaderValue, LOCATION, VARY,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONNECTION, CONTENT_ENCODING,
+    CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, VARY,
 };
 use hyper::{HeaderMap, Method, StatusCode, Version};
 
@@ -22,6 +22,7 @@ use super::query::Query;
 use super::request::{Request, RequestBody};
 use super::response::{Body, Response};
 use super::routes::{Found, Route, Router};
+use super::ui::{Place, is_cross_site};
 use super::{gzip, path, timing};
 use crate::net::Peer;
 use crate::structs::QueryMeta;
@@ -50,6 +51,16 @@ pub struct Service {
 
 type OutResponse = hyper::Response<OutBody>;
 
+/// Where a request leads.
+enum Way<'a> {
+    /// To an endpoint, with the decoded path.
+    Endpoint(&'a Route, String),
+    /// To what is served beside the API, by a clean path.
+    Beside(String),
+    /// To an answer that is there already.
+    Refused(Box<OutResponse>),
+}
+
 impl Service {
     /// Answers a request.
     ///
@@ -61,19 +72,19 @@ impl Service {
     ) -> Result<OutResponse, Never> {
         self.phase.hand_out();
         let answer = match self.route(&incoming) {
-            Ok((route, path)) => self.endpoint(route, path, incoming).await,
-            Err(answer) => self.unasked(*answer, incoming).await,
+            Way::Endpoint(route, path) => self.endpoint(route, path, incoming).await,
+            Way::Refused(answer) => self.unasked(*answer, incoming).await,
+            Way::Beside(path) => {
+                let answer = self.beside_the_api(&path, &incoming).await;
+                self.unasked(answer, incoming).await
+            }
         };
         self.phase.set(Phase::Head);
         Ok(answer)
     }
 
-    /// The route and the decoded path, or the answer of what has none.
-    fn route(
-        &self,
-        incoming: &hyper::Request<Incoming>,
-    ) -> Result<(&Route, String), Box<OutResponse>> {
-        let refuse = |answer| Err(Box::new(answer));
+    fn route(&self, incoming: &hyper::Request<Incoming>) -> Way<'_> {
+        let refuse = |answer| Way::Refused(Box::new(answer));
         if incoming.version() == Version::HTTP_11 && !incoming.headers().contains_key(HOST) {
             return refuse(refused("400 Bad Request: missing required Host header"));
         }
@@ -91,9 +102,8 @@ impl Service {
         match self.router.find(&clean) {
             Found::Slash => refuse(redirect(incoming, &format!("{clean}/"))),
             _ if clean != decoded => refuse(redirect(incoming, &clean)),
-            Found::Nothing if clean == "/" => refuse(index_page()),
-            Found::Nothing => refuse(bare(StatusCode::NOT_FOUND)),
-            Found::Route(route) => Ok((route, decoded.into_owned())),
+            Found::Nothing => Way::Beside(clean.into_owned()),
+            Found::Route(route) => Way::Endpoint(route, decoded.into_owned()),
         }
     }
 
@@ -111,6 +121,30 @@ impl Service {
         answer
     }
 
+    /// Answers what is no endpoint: the web page, when there is one.
+    async fn beside_the_api(&self, path: &str, incoming: &hyper::Request<Incoming>) -> OutResponse {
+        let ui = self.ctx.settings.ui.as_ref();
+        match ui.map_or(Place::Elsewhere, |ui| ui.place(path)) {
+            Place::Below(rest) if !path.starts_with("/v1/") => {
+                let Some(ui) = ui else {
+                    return bare(StatusCode::NOT_FOUND);
+                };
+                let finish = Finish::of(incoming.headers(), false);
+                let mut answer = finish.apply(ui.answer(rest, incoming.headers()).await);
+                self.shared_headers(answer.headers_mut());
+                answer
+            }
+            Place::Before => {
+                let page = ui.map_or("/", |ui| &ui.content_path);
+                // As Consul: whoever asks for the root loses the query on the way.
+                let query = incoming.uri().query().filter(|_| path != "/");
+                redirect_to(incoming.method(), page, query)
+            }
+            _ if path == "/" => index_page(),
+            _ => bare(StatusCode::NOT_FOUND),
+        }
+    }
+
     async fn endpoint(
         &self,
         route: &Route,
@@ -124,14 +158,8 @@ impl Service {
             return self.unasked(answer, incoming).await;
         };
         let (parts, body) = incoming.into_parts();
-        let finish = Finish {
-            pretty: self.ctx.settings.pretty || query.has("pretty"),
-            gzip: parts
-                .headers
-                .get_all(ACCEPT_ENCODING)
-                .iter()
-                .any(asks_for_gzip),
-        };
+        let pretty = self.ctx.settings.pretty || query.has("pretty");
+        let finish = Finish::of(&parts.headers, pretty);
         let mut request = Request {
             method: parts.method,
             matched: route.path.len().min(path.len()),
@@ -184,6 +212,9 @@ impl Service {
         if request.method != Method::GET && !self.may_write(settings) {
             return forbidden("Access is restricted");
         }
+        if request.method != Method::GET && self.is_foreign(&request.headers) {
+            return forbidden("Cross-site writes are refused while the web UI is enabled");
+        }
         None
     }
 
@@ -194,6 +225,18 @@ impl Service {
                 .peer
                 .ip()
                 .is_none_or(|ip| networks.iter().any(|n| n.contains(ip)))
+    }
+
+    /// Whether a page of another site sent a write. An operator who allows other origins means it.
+    fn is_foreign(&self, headers: &HeaderMap) -> bool {
+        let settings = &self.ctx.settings;
+        let opened = |name: &HeaderName| *name == ACCESS_CONTROL_ALLOW_ORIGIN;
+        settings.ui.is_some()
+            && is_cross_site(headers)
+            && !settings
+                .response_headers
+                .iter()
+                .any(|(name, _)| opened(name))
     }
 
     fn shared_headers(&self, headers: &mut HeaderMap) {
@@ -219,6 +262,14 @@ struct Finish {
 }
 
 impl Finish {
+    fn of(request: &HeaderMap, pretty: bool) -> Finish {
+        let codings = request.get_all(ACCEPT_ENCODING);
+        Finish {
+            pretty,
+            gzip: codings.iter().any(asks_for_gzip),
+        }
+    }
+
     fn apply(&self, response: Response) -> OutResponse {
         let mut headers = response.headers;
         let body = match response.body {
@@ -229,6 +280,11 @@ impl Finish {
                 self.whole(text, &mut headers)
             }
             Body::Bytes(bytes) => self.whole(bytes, &mut headers),
+            Body::Packed(packed) if self.gzip => {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                OutBody::whole(packed.gzip)
+            }
+            Body::Packed(packed) => OutBody::whole(packed.unpacked()),
             Body::File(file) => self.pieces(file_pieces(file), &mut headers),
             Body::Pieces(pieces) => self.pieces(pieces, &mut headers),
         };
@@ -300,16 +356,20 @@ fn index_page() -> OutResponse {
 }
 
 fn redirect(incoming: &hyper::Request<Incoming>, path: &str) -> OutResponse {
+    redirect_to(incoming.method(), path, incoming.uri().query())
+}
+
+fn redirect_to(method: &Method, path: &str, query: Option<&str>) -> OutResponse {
     let mut location = path::escape(path);
-    if let Some(query) = incoming.uri().query() {
+    if let Some(query) = query {
         location.push('?');
         location.push_str(query);
     }
     let mut out = bare(StatusCode::MOVED_PERMANENTLY);
-    if *incoming.method() == Method::GET {
+    if *method == Method::GET {
         *out.body_mut() = OutBody::whole(path::redirect_body(&location));
     }
-    if *incoming.method() == Method::GET || *incoming.method() == Method::HEAD {
+    if *method == Method::GET || *method == Method::HEAD {
         out.headers_mut().insert(CONTENT_TYPE, HTML);
     }
     if let Ok(value) = HeaderValue::from_bytes(location.as_bytes()) {

@@ -15,6 +15,7 @@ const RANKS: &[(&str, u32)] = &[
     ("structs", 0),
     ("wire", 1),
     ("telemetry", 1),
+    ("ui", 1),
     ("acl", 2),
     ("config", 2),
     ("filter", 2),

@@ -9,7 +9,7 @@ use crate::config::{Config, ListenAddr};
 use crate::drive::Rate;
 use crate::net::{ListenerConfig, UnixSocket};
 use crate::structs::AutopilotConfig;
-use crate::{client, http, net, raft, server, store};
+use crate::{client, http, net, raft, server, store, ui};
 
 /// Smallest number of SQLite readers; more when there are more threads.
 const MIN_READERS: usize = 2;
@@ -112,6 +112,19 @@ pub fn tuning(config: &Config, node_id: &str) -> server::Tuning {
     }
 }
 
+/// The web page, when there is one to serve.
+fn ui_page(config: &Config) -> Option<http::Ui> {
+    let own = !config.ui.dir.is_empty();
+    if !own && config.ui.enabled && !ui::is_built_in() {
+        log::warn!(target: "agent", "The web UI is not part of this build: ui_dir serves one of your own");
+    }
+    let served = own || (config.ui.enabled && ui::is_built_in());
+    served.then(|| http::Ui {
+        content_path: config.ui.content_path.clone(),
+        dir: own.then(|| config.ui.dir.clone().into()),
+    })
+}
+
 /// What the HTTP API needs.
 ///
 /// # Errors
@@ -146,6 +159,7 @@ pub fn http(config: &Config) -> Result<http::Settings, String> {
             .map(|(addr, bits)| http::Network::new(*addr, *bits))
             .collect(),
         response_headers,
+        ui: ui_page(config),
         ..http::Settings::default()
     })
 }

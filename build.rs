@@ -1,0 +1,79 @@
+//! Compresses the web page's files into the build, so that the binary carries them once and small.
+//!
+//! Writes `ui_assets.rs`: the version of the whole and one line per file (name, tag, compressed bytes). With
+//! the feature `ui` off the list is empty.
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::{Compression, write::GzEncoder};
+
+fn main() {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a directory"));
+    let folder = root.join("src/ui/page");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut files = Vec::new();
+    if env::var_os("CARGO_FEATURE_UI").is_some() {
+        collect(&folder, &folder, &mut files);
+    }
+    files.sort();
+    let mut all = Hash::default();
+    let mut lines = String::new();
+    for name in &files {
+        let bytes = fs::read(folder.join(name)).expect("a file of the page can be read");
+        let mut own = Hash::default();
+        own.add(&bytes);
+        all.add(name.as_bytes());
+        all.add(&bytes);
+        let packed = out.join(format!("{}.gz", name.replace('/', "+")));
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&bytes).expect("memory can be written");
+        let packed_bytes = encoder.finish().expect("memory can be written");
+        fs::write(&packed, packed_bytes).expect("the build's directory can be written");
+        lines += &format!(
+            "    Asset {{ name: {name:?}, tag: \"{:016x}\", gzip: include_bytes!({packed:?}) }},\n",
+            own.0
+        );
+    }
+    let text = format!(
+        "/// Changes whenever a file of the page does.\n\
+         pub const VERSION: &str = \"{:016x}\";\n\
+         static ASSETS: &[Asset] = &[\n{lines}];\n",
+        all.0
+    );
+    fs::write(out.join("ui_assets.rs"), text).expect("the build's directory can be written");
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("the page's folder can be read") {
+        let path = entry.expect("the page's folder can be read").path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).expect("it lies below");
+            let parts: Vec<_> = name.iter().map(|p| p.to_string_lossy()).collect();
+            files.push(parts.join("/"));
+        }
+    }
+}
+
+/// FNV-1a: tells versions of one file apart, and nothing rests on more.
+struct Hash(u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Hash(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+// What the page costs: first paint on a slow processor, bytes on the wire (headers too; `size` bounds all files together), and the agent's memory for open tabs.
+
+const SLOWDOWN = 4;
+const MAX_PAINT = 1000;
+const MAX_TRANSFER = 60 << 10;
+const TABS = 6;
+const MAX_MEMORY = 1 << 20;
+
+export default async function cost({ args, assert, tab, visit, ask }) {
+  const page = await tab();
+  const client = await page.context().newCDPSession(page);
+  await client.send('Network.enable');
+  let transferred = 0;
+  const files = new Set();
+  client.on('Network.responseReceived', ({ requestId, response }) => { if (!response.url.includes('/v1/')) files.add(requestId); });
+  client.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => { if (files.has(requestId)) transferred += encodedDataLength; });
+  await visit(page, 'dc1/overview');
+  console.log(`${transferred} bytes for the first page, ${files.size} files`);
+  assert.ok(transferred > 10_000 && transferred <= MAX_TRANSFER, `${transferred} bytes`);
+  for (const path of args.paths) await visit(page, path);
+  console.log(`${transferred} bytes, headers too, for all pages`);
+  const all = transferred;
+  await page.reload();
+  await visit(page, 'dc1/overview');
+  console.log(`${transferred - all} bytes to load it again`);
+  assert.ok(transferred - all < 3000, `${transferred - all} bytes for what was there already`);
+
+  await page.context().close();
+  const paints = [];
+  for (let n = 0; n < 3; n += 1) {
+    const slow = await tab();
+    const session = await slow.context().newCDPSession(slow);
+    await session.send('Emulation.setCPUThrottlingRate', { rate: SLOWDOWN });
+    await visit(slow, 'dc1/overview');
+    paints.push(await slow.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0].startTime));
+    await slow.context().close();
+  }
+  console.log(`first paint after ${paints.map(Math.round)} ms`);
+  assert.ok(Math.min(...paints) < MAX_PAINT, `${paints}`);
+
+  // Warm first: what the agent keeps for itself after its first requests is not the tabs'.
+  const before = Number(await ask('memory'));
+  const tabs = [];
+  for (let n = 0; n < TABS; n += 1) {
+    tabs.push(await tab());
+    await visit(tabs[n], 'dc1/services');
+    await visit(tabs[n], 'dc1/overview');
+  }
+  const after = Number(await ask('memory'));
+  console.log(`${Math.round((after - before) / TABS / 1024)} KiB for a tab`);
+  assert.ok(after - before <= TABS * MAX_MEMORY, `${before} to ${after}`);
+}

@@ -1,0 +1,295 @@
+//! The scenarios: which agents each needs and what they hold before it begins.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::browser::{self, shots};
+use crate::common::agent::{Agent, Plan};
+use crate::common::harness::{Outcome, Test};
+use crate::common::{Loopback, consul_lite, oracle, project_dir, wait_until};
+
+const READY: Duration = Duration::from_secs(60);
+const BACKEND: u16 = 18080;
+/// The management token of clusters with access control.
+const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
+
+/// All scenarios.
+pub fn all() -> Vec<Test> {
+    vec![
+        Test::new("pages", pages),
+        Test::new("pages_of_access", || pages_of_access(&oracle::find())),
+        Test::new("keys", keys),
+        Test::new("live", live),
+        Test::new("proxy", proxy),
+        Test::new("cost", cost),
+        Test::new("access_of_consul", || access(&oracle::find())),
+    ]
+}
+
+fn started(binary: &Path, net: &Loopback, config: &str) -> Agent {
+    Agent::start(&Plan {
+        binary,
+        ip: net.ip(1),
+        node: "n1",
+        config: vec![("10-ui.json".into(), config.into())],
+    })
+}
+
+/// An agent with the page, a service with a check on a backend, and whatever is put into it.
+fn ours(net: &Loopback, rest: &str) -> Agent {
+    let backend = net.ip(9);
+    let config = format!(
+        r#"{{"enable_local_script_checks": true, "check_update_interval": "0s",
+ "services": [{{"name": "web", "port": 8080, "tags": ["v2", "rails"], "meta": {{"version": "2.4.1"}},
+   "checks": [{{"name": "backend answers", "http": "http://{backend}:{BACKEND}/", "interval": "1s", "timeout": "900ms"}}]}},
+  {{"name": "db", "port": 5432}}] {rest}}}"#
+    );
+    let mut agent = started(&consul_lite(), net, &config);
+    agent.wait_ready(READY);
+    agent
+}
+
+fn put(agent: &Agent, target: &str, body: &str) {
+    let token = [("X-Consul-Token".to_owned(), TOKEN.to_owned())];
+    let answer = agent
+        .client()
+        .request("PUT", target, &token, body.as_bytes());
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+}
+
+/// What pages show beside the agent itself.
+fn fill(agent: &Agent) {
+    for n in 1..=5u32 {
+        let node = format!(
+            r#"{{"Node": "edge-{n}", "Address": "10.0.0.{n}", "NodeMeta": {{"rack": "r{n}"}},
+ "Service": {{"Service": "sensor", "Port": 50{n}, "Tags": ["plant-a"], "Meta": {{"firmware": "1.{n}"}}}},
+ "Checks": [{{"Name": "Modbus", "ServiceID": "sensor", "Status": "{}", "Output": "registers read in {n} ms"}}]}}"#,
+            if n == 4 { "warning" } else { "passing" }
+        );
+        put(agent, "/v1/catalog/register", &node);
+        let coordinate = format!(
+            r#"{{"Node": "edge-{n}", "Coord": {{"Vec": [0.00{n},0,0,0,0,0,0,0], "Error": 1.5, "Adjustment": 0, "Height": 0.0001}}}}"#
+        );
+        put(agent, "/v1/coordinate/update", &coordinate);
+    }
+    put(
+        agent,
+        "/v1/kv/app/config.yaml",
+        "server:\n  port: 8080\n  hosts: [a, b]\n",
+    );
+    put(agent, "/v1/kv/app/limits.json", "{\"rps\": 100,}");
+    put(agent, "/v1/kv/app/certificate.der", "\u{1}\u{2}\u{0}");
+    put(agent, "/v1/kv/motd", "Hello");
+    put(
+        agent,
+        "/v1/session/create",
+        r#"{"Name": "leader-election", "TTL": "3600s"}"#,
+    );
+    put(agent, "/v1/event/fire/deploy", "v2.4.1");
+    wait_until(READY, "coordinates are there", || {
+        let answer = agent.client().get("/v1/coordinate/node/edge-5").ok()?;
+        (answer.status == 200).then_some(())
+    });
+}
+
+/// The arguments of every scenario, with further members.
+fn args(agent: &Agent, path: &str, more: &str) -> String {
+    let api = format!("http://{}", agent.http());
+    let dir = agent.dir().display();
+    let cli = consul_lite();
+    let (cli, shots) = (cli.display(), shots());
+    format!(
+        r#"{{"api": "{api}", "url": "{api}{path}", "path": "{path}", "dir": "{dir}", "cli": "{cli}",
+ "shots": "{}", "node": "n1" {more}}}"#,
+        shots.display()
+    )
+}
+
+fn nothing(wish: &str) -> Result<String, String> {
+    Err(format!("nobody can {wish}"))
+}
+
+fn pages() -> Outcome {
+    let net = Loopback::claim();
+    let agent = ours(&net, r#", "ui": true"#);
+    fill(&agent);
+    let paths = r#", "paths": ["dc1/overview", "dc1/services", "dc1/services/web", "dc1/services/sensor", "dc1/nodes",
+ "dc1/nodes/n1", "dc1/nodes/edge-4", "dc1/kv", "dc1/kv/app/", "dc1/kv/app/config.yaml", "dc1/kv/app/certificate.der",
+ "dc1/kv/app/?new=1", "dc1/intentions", "dc1/queries", "dc1/events", "dc1/metrics", "dc1/sign-in", "dc1/services/none"]"#;
+    browser::run("pages", &args(&agent, "/ui/", paths), nothing)
+}
+
+fn keys() -> Outcome {
+    let net = Loopback::claim();
+    let agent = ours(&net, r#", "ui": true"#);
+    browser::run("keys", &args(&agent, "/ui/", ""), nothing)
+}
+
+fn proxy() -> Outcome {
+    let net = Loopback::claim();
+    let agent = ours(
+        &net,
+        r#", "ui_config": {"enabled": true, "content_path": "/my/own-ui"}"#,
+    );
+    browser::run("proxy", &args(&agent, "/my/own-ui/", ""), nothing)
+}
+
+fn live() -> Outcome {
+    let net = Loopback::claim();
+    let address = SocketAddr::from((net.ip(9), BACKEND));
+    let mut backend = Some(Backend::start(address));
+    let mut agent = ours(&net, r#", "ui": true"#);
+    let args = args(&agent, "/ui/", "");
+    browser::run("live", &args, |wish| {
+        match wish {
+            "stop backend" => backend = None,
+            "start backend" => backend = Some(Backend::start(address)),
+            "kill agent" => agent.kill(),
+            "start agent" => {
+                agent.restart();
+                agent.wait_ready(READY);
+            }
+            _ => return nothing(wish),
+        }
+        Ok(String::new())
+    })
+}
+
+fn cost() -> Outcome {
+    let net = Loopback::claim();
+    let mut agent = ours(&net, r#", "ui": true"#);
+    let pid = agent.process().pid();
+    let paths = r#", "paths": ["dc1/services", "dc1/services/web", "dc1/nodes", "dc1/nodes/n1", "dc1/kv", "dc1/kv/x?new=1",
+ "dc1/tokens", "dc1/policies", "dc1/roles", "dc1/auth-methods", "dc1/intentions", "dc1/queries", "dc1/events",
+ "dc1/metrics", "dc1/sign-in"]"#;
+    browser::run("cost", &args(&agent, "/ui/", paths), |wish| match wish {
+        "memory" => resident(pid).ok_or_else(|| "no memory to be read".to_owned()),
+        _ => nothing(wish),
+    })
+}
+
+/// A process's resident memory in bytes, as text.
+fn resident(pid: u32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some((kib * 1024).to_string())
+}
+
+/// An agent with access control, default deny, the page from the sources, and some content.
+fn guarded(binary: &Path, net: &Loopback) -> Agent {
+    let config = format!(
+        r#"{{"ui_dir": "{}", "acl": {{"enabled": true, "default_policy": "deny", "tokens": {{"master": "{TOKEN}", "agent": "{TOKEN}"}}}},
+ "connect": {{"enabled": true}},
+ "services": [{{"name": "web", "port": 8080, "token": "{TOKEN}"}}]}}"#,
+        project_dir().join("src/ui/page").display()
+    );
+    let agent = started(binary, net, &config);
+    let token = [("X-Consul-Token".to_owned(), TOKEN.to_owned())];
+    wait_until(READY, "access control and the service are there", || {
+        let mut client = agent.client();
+        let mut has = |target: &str, text: &str| {
+            let answer = client.request("GET", target, &token, b"");
+            answer.is_ok_and(|a| a.status == 200 && a.text().contains(text))
+        };
+        let there = has("/v1/acl/token/self", "global-management")
+            && has("/v1/acl/policies", "global-management")
+            && has("/v1/catalog/service/web", "8080");
+        there.then_some(())
+    });
+    put(&agent, "/v1/kv/other", "x");
+    agent
+}
+
+fn access(binary: &Result<std::path::PathBuf, String>) -> Outcome {
+    let binary = match binary {
+        Ok(binary) => binary,
+        Err(why) => return Outcome::Skipped(why.clone()),
+    };
+    let net = Loopback::claim();
+    let agent = guarded(binary, &net);
+    let token = format!(r#", "token": "{TOKEN}""#);
+    browser::run("access", &args(&agent, "/ui/", &token), nothing)
+}
+
+fn pages_of_access(binary: &Result<std::path::PathBuf, String>) -> Outcome {
+    let binary = match binary {
+        Ok(binary) => binary,
+        Err(why) => return Outcome::Skipped(why.clone()),
+    };
+    let net = Loopback::claim();
+    let agent = guarded(binary, &net);
+    let id = "aaaaaaaa-2222-3333-4444-555555555555";
+    put(
+        &agent,
+        "/v1/acl/policy",
+        r#"{"Name": "web-read", "Description": "read services", "Rules": "service_prefix \"\" {\n  policy = \"read\"\n}\n"}"#,
+    );
+    put(
+        &agent,
+        "/v1/acl/token",
+        &format!(
+            r#"{{"AccessorID": "{id}", "Description": "web of team 7", "Policies": [{{"Name": "web-read"}}]}}"#
+        ),
+    );
+    let more = format!(
+        r#", "token": "{TOKEN}", "prefix": "acl-", "paths": ["dc1/tokens", "dc1/tokens/{id}", "dc1/tokens/new", "dc1/policies",
+ "dc1/policies/00000000-0000-0000-0000-000000000001", "dc1/policies/new", "dc1/roles", "dc1/roles/new", "dc1/auth-methods",
+ "dc1/auth-methods/new", "dc1/intentions", "dc1/queries/new", "dc1/sign-in"]"#
+    );
+    browser::run("pages", &args(&agent, "/ui/", &more), nothing)
+}
+
+/// A server that answers every request with 200, until it is dropped.
+struct Backend {
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Backend {
+    fn start(address: SocketAddr) -> Backend {
+        let listener = wait_until(READY, "the backend's port is free", || {
+            TcpListener::bind(address).ok()
+        });
+        listener.set_nonblocking(true).expect("a listener");
+        let stopped = Arc::new(AtomicBool::new(false));
+        let seen = stopped.clone();
+        let thread = thread::spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    Ok((mut stream, _)) => {
+                        let _ = stream.set_nonblocking(false);
+                        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+                        let _ = stream.read(&mut [0; 2048]);
+                        let _ = stream.write_all(
+                            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+                        );
+                    }
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                    Err(_) => break,
+                }
+            }
+        });
+        Backend {
+            stopped,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
