@@ -2,10 +2,18 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod datacenter;
+// The comparison with Consul looks at more of a message than is asked for here.
+#[allow(dead_code)]
+#[path = "../compat/dns.rs"]
+mod dns;
+mod mixed;
 mod rpc;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    common::harness::main(rpc::tests())
+    let mut tests = rpc::tests();
+    tests.extend(mixed::tests());
+    common::harness::main(tests)
 }
