@@ -2,14 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::browser::{self, shots};
-use crate::common::agent::{Agent, Plan};
+use crate::common::agent::{Agent, Plan, SERF_LAN, SERF_WAN};
 use crate::common::harness::{Outcome, Test};
 use crate::common::{Loopback, consul_lite, oracle, project_dir, wait_until};
 
@@ -27,7 +27,9 @@ pub fn all() -> Vec<Test> {
         Test::new("live", live),
         Test::new("proxy", proxy),
         Test::new("cost", cost),
+        Test::new("access", || access(&Ok(consul_lite()))),
         Test::new("access_of_consul", || access(&oracle::find())),
+        Test::new("cluster_of_consul", || cluster(&oracle::find())),
     ]
 }
 
@@ -183,7 +185,10 @@ fn resident(pid: u32) -> Option<String> {
 }
 
 /// An agent with access control, default deny, the page from the sources, and some content.
-fn guarded(binary: &Path, net: &Loopback) -> Agent {
+///
+/// # Errors
+/// When the program has no access control.
+fn guarded(binary: &Path, net: &Loopback) -> Result<Agent, String> {
     let config = format!(
         r#"{{"ui_dir": "{}", "acl": {{"enabled": true, "default_policy": "deny", "tokens": {{"master": "{TOKEN}", "agent": "{TOKEN}"}}}},
  "connect": {{"enabled": true}},
@@ -192,6 +197,13 @@ fn guarded(binary: &Path, net: &Loopback) -> Agent {
     );
     let agent = started(binary, net, &config);
     let token = [("X-Consul-Token".to_owned(), TOKEN.to_owned())];
+    let answer = wait_until(READY, "the agent answers", || {
+        let answer = agent.client().get("/v1/acl/token/self");
+        answer.ok()
+    });
+    if answer.text() == "ACL support disabled" {
+        return Err("this build has no access control".to_owned());
+    }
     wait_until(READY, "access control and the service are there", || {
         let mut client = agent.client();
         let mut has = |target: &str, text: &str| {
@@ -204,27 +216,33 @@ fn guarded(binary: &Path, net: &Loopback) -> Agent {
         there.then_some(())
     });
     put(&agent, "/v1/kv/other", "x");
-    agent
+    Ok(agent)
 }
 
-fn access(binary: &Result<std::path::PathBuf, String>) -> Outcome {
+fn access(binary: &Result<PathBuf, String>) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let agent = guarded(binary, &net);
+    let agent = match guarded(binary, &net) {
+        Ok(agent) => agent,
+        Err(why) => return Outcome::Skipped(why),
+    };
     let token = format!(r#", "token": "{TOKEN}""#);
     browser::run("access", &args(&agent, "/ui/", &token), nothing)
 }
 
-fn pages_of_access(binary: &Result<std::path::PathBuf, String>) -> Outcome {
+fn pages_of_access(binary: &Result<PathBuf, String>) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let agent = guarded(binary, &net);
+    let agent = match guarded(binary, &net) {
+        Ok(agent) => agent,
+        Err(why) => return Outcome::Skipped(why),
+    };
     let id = "aaaaaaaa-2222-3333-4444-555555555555";
     put(
         &agent,
@@ -244,6 +262,61 @@ fn pages_of_access(binary: &Result<std::path::PathBuf, String>) -> Outcome {
  "dc1/auth-methods/new", "dc1/intentions", "dc1/queries/new", "dc1/sign-in"]"#
     );
     browser::run("pages", &args(&agent, "/ui/", &more), nothing)
+}
+
+/// Three servers of one datacenter and one of another.
+fn cluster(binary: &Result<PathBuf, String>) -> Outcome {
+    let binary = match binary {
+        Ok(binary) => binary,
+        Err(why) => return Outcome::Skipped(why.clone()),
+    };
+    let net = Loopback::claim();
+    let page = project_dir().join("src/ui/page").display().to_string();
+    let start = |host: u8, node: &str, rest: &str| {
+        let config = format!(
+            r#"{{"node_id": "8f20b1c4-5a1d-4c07-9f6e-00000000000{host}", "ui_dir": "{page}",
+ "retry_join_wan": ["{}:{SERF_WAN}"], {rest}}}"#,
+            net.ip(1)
+        );
+        Agent::start(&Plan {
+            binary,
+            ip: net.ip(host),
+            node,
+            config: vec![("10-ui.json".into(), config)],
+        })
+    };
+    let three = format!(
+        r#""bootstrap_expect": 3, "retry_join": ["{}:{SERF_LAN}", "{}:{SERF_LAN}"]"#,
+        net.ip(1),
+        net.ip(2)
+    );
+    let mut servers: Vec<Agent> = (1..=3)
+        .map(|host| start(host, &format!("n{host}"), &three))
+        .collect();
+    let _far = start(4, "far", r#""datacenter": "dc2""#);
+    servers
+        .iter_mut()
+        .for_each(|server| server.wait_ready(READY));
+    wait_until(READY, "both datacenters and all voters are known", || {
+        let mut client = servers[0].client();
+        let mut has = |target: &str, text: &str| {
+            let answer = client.get(target);
+            answer.is_ok_and(|a| a.status == 200 && a.text().contains(text))
+        };
+        (has("/v1/catalog/datacenters", "dc2")
+            && has("/v1/catalog/nodes?dc=dc2", "far")
+            && has("/v1/operator/autopilot/health", "\"FailureTolerance\":1"))
+        .then_some(())
+    });
+    let args = args(&servers[0], "/ui/", "");
+    browser::run("cluster", &args, |wish| {
+        match wish {
+            "stop two" => servers[1..].iter_mut().for_each(Agent::kill),
+            "start two" => servers[1..].iter_mut().for_each(Agent::restart),
+            _ => return nothing(wish),
+        }
+        Ok(String::new())
+    })
 }
 
 /// A server that answers every request with 200, until it is dropped.

@@ -18,7 +18,9 @@ export default async function live({ args, assert, tab, visit, see, ask, api, br
   await service.getByText('connection refused').first().waitFor();
   await service.getByRole('link', { name: 'Services' }).first().click();
   await service.getByText('1 critical').waitFor();
-  await service.getByLabel('Search by name or tag').fill('nothing like it');
+  // The slash leads to the search field.
+  await service.keyboard.press('/');
+  await service.keyboard.type('nothing like it');
   await see(service, 'Nothing fits');
   await service.getByLabel('Search by name or tag').fill('WE');
   await service.getByLabel('Health').selectOption('critical');

@@ -23,6 +23,8 @@ const NAVIGATION = [
 let current = null;
 let announced = null;
 const root = document.getElementById('root');
+// The page brings a first sight of the frame along.
+root.replaceChildren();
 
 // `{ dc, page, rest, query }` of the address.
 function route() {

@@ -5,7 +5,8 @@
 
 import { ApiError, parse, send } from './api.js';
 
-const WAIT = 60;
+// A server that lost its leader lets a query wait on: how long the page may look well by mistake.
+const WAIT = 20;
 const SLACK = 20;
 // Not more often than this, however fast the list changes.
 const PAUSE = 700;

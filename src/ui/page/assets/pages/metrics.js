@@ -21,7 +21,7 @@ const milliseconds = (value) => `${number(value)} ms`;
 const PLOTS = [
   ['http', (m) => m.rate('Samples', /\.http\.|\.api\.http$/), perSecond],
   ['httpTime', (m) => m.mean(/\.http\.(?!.*event)|\.api\.http$/), milliseconds],
-  ['rpc', (m) => m.rate('Counters', /\.rpc\.request$/), perSecond],
+  ['rpc', (m) => m.rate('Counters', /\.client\.rpc$/), perSecond],
   ['commit', (m) => m.mean(/\.raft\.commitTime$/), milliseconds],
   ['apply', (m) => m.rate('Counters', /\.raft\.apply$/), perSecond],
   ['gossipOut', (m) => m.rate('Counters', /\.memberlist\.udp\.sent$/, 'Sum'), (v) => T.perSecond(sizeOf(Math.round(v)))],

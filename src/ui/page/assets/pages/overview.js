@@ -93,7 +93,7 @@ function serverList(servers, leader) {
       h('span', { class: 'cell mono' }, s.Address),
       h('span', { class: 'cell' }, T.raftIndex(s.LastIndex, s.LastTerm)),
       h('span', { class: 'cell' }, s.Leader ? '' : T.lastContact(s.LastContact)),
-      h('span', { class: 'cell quiet' }, s.Version)))),
+      h('span', { class: 'cell last quiet' }, s.Version)))),
   ];
 }
 
@@ -107,5 +107,5 @@ function memberList(members) {
     h('span', { class: 'name' }, link(['nodes', m.Name], m.Name), h('span', { class: 'tag' }, m.Tags.role === 'consul' ? T.server : T.client)),
     h('span', { class: 'cell mono' }, `${m.Addr}:${m.Port}`),
     h('span', { class: 'cell' }, T.member[MEMBER[m.Status]] ?? T.member.unknown),
-    h('span', { class: 'cell quiet' }, (m.Tags.build ?? '').split(':')[0]))));
+    h('span', { class: 'cell last quiet' }, (m.Tags.build ?? '').split(':')[0]))));
 }
