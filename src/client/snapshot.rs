@@ -9,15 +9,6 @@ use crate::net::pool::CallError;
 use crate::net::snapshot::{self, unnamed_file};
 use crate::structs::{self, Error, Result, SnapshotRequest, SnapshotResponse};
 
-/// What the user reads: without the prefix of other calls.
-fn text(error: &CallError) -> Error {
-    Error::new(match error {
-        CallError::Unreachable(why) => why.clone(),
-        CallError::Broken(why) => format!("failed to decode response: {why}"),
-        CallError::Remote(why) => why.text().to_owned(),
-    })
-}
-
 impl Client {
     pub(super) async fn save_snapshot(
         &self,
@@ -71,12 +62,12 @@ impl Client {
     /// Turns to the next server when this one could not be reached at all, else gives up.
     fn give_up(&self, server: std::net::SocketAddr, error: &CallError, tries: usize) -> Result<()> {
         if matches!(error, CallError::Remote(_)) {
-            return Err(text(error));
+            return Err(error.plain());
         }
         self.servers.failed(server);
         if matches!(error, CallError::Unreachable(_)) && tries > 0 {
             return Ok(());
         }
-        Err(text(error))
+        Err(error.plain())
     }
 }

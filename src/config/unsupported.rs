@@ -11,10 +11,6 @@ pub fn unsupported(config: &Config) -> Vec<String> {
     let joins = |list: &[String]| !list.is_empty();
     let faults: &[(bool, &str)] = &[
         (
-            config.server && !config.bootstrap && !config.dev_mode,
-            "only a cluster of one server is supported so far: set 'bootstrap_expect = 1'",
-        ),
-        (
             config.acl.enabled,
             "ACLs are not supported yet: remove 'acl' and 'acl_datacenter'",
         ),

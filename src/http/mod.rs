@@ -15,6 +15,7 @@ mod agent_metrics;
 mod agent_monitor;
 mod agent_self;
 mod agent_service;
+mod autopilot_state;
 mod body;
 mod catalog;
 mod conn;
@@ -45,6 +46,7 @@ mod txn;
 mod txn_body;
 mod ui;
 
+pub use autopilot_state::AutopilotState;
 pub use conn::Patience;
 pub use context::{Ctx, Live, Network, Settings};
 pub use error::HttpError;

@@ -6,6 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::autopilot_state::AutopilotState;
 use super::context::Ctx;
 use super::conventions::{go_parse_uint, write};
 use super::error::HttpError;
@@ -16,15 +17,17 @@ use crate::structs::go::{Any, GoDuration, GoTime, List, duration_string, quote};
 use crate::structs::rpc::method;
 use crate::structs::{
     AutopilotConfig, AutopilotSetConfigRequest, DCSpecificRequest, MemberStatus,
-    OperatorHealthReply, RaftRemovePeerRequest, ServerHealth,
+    OperatorHealthReply, RaftRemovePeerRequest, ServerHealth, TransferLeaderRequest,
 };
 use crate::wire::json;
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/operator/raft/configuration" [GET] raft_configuration;
     "/v1/operator/raft/peer" [DELETE] raft_peer;
+    "/v1/operator/raft/transfer-leader" [POST] transfer_leader;
     "/v1/operator/autopilot/configuration" [GET PUT] autopilot_configuration;
     "/v1/operator/autopilot/health" [GET] autopilot_health;
+    "/v1/operator/autopilot/state" [GET] autopilot_state;
     "/v1/operator/keyring" [GET POST PUT DELETE] keyring;
 };
 
@@ -68,6 +71,15 @@ async fn raft_peer(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> 
         (None, Some(_)) => write::<method::RaftRemovePeerByAddress>(ctx, args).await?,
     }
     Ok(Response::empty())
+}
+
+async fn transfer_leader(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    let args = TransferLeaderRequest {
+        datacenter: req.datacenter(ctx),
+        id: req.query.get("id").unwrap_or_default().to_owned(),
+        token: req.token(ctx),
+    };
+    Response::json(&write::<method::RaftTransferLeader>(ctx, args).await?)
 }
 
 /// The body of a change; its name is the one in Go's errors.
@@ -196,23 +208,26 @@ struct Health {
     stable_since: GoTime,
 }
 
+/// The word for a member's status.
+pub(super) fn status_word(status: i64) -> &'static str {
+    let statuses = [
+        MemberStatus::None,
+        MemberStatus::Alive,
+        MemberStatus::Leaving,
+        MemberStatus::Left,
+        MemberStatus::Failed,
+    ];
+    let status = usize::try_from(status).ok().and_then(|n| statuses.get(n));
+    status.map_or("none", |status| status.word())
+}
+
 impl From<ServerHealth> for Health {
     fn from(s: ServerHealth) -> Self {
-        let statuses = [
-            MemberStatus::None,
-            MemberStatus::Alive,
-            MemberStatus::Leaving,
-            MemberStatus::Left,
-            MemberStatus::Failed,
-        ];
-        let status = usize::try_from(s.serf_status)
-            .ok()
-            .and_then(|n| statuses.get(n));
         Self {
             id: s.id,
             name: s.name,
             address: s.address,
-            serf_status: status.map_or("none", |status| status.word()),
+            serf_status: status_word(s.serf_status),
             version: s.version,
             leader: s.leader,
             last_contact: s.last_contact,
@@ -247,6 +262,12 @@ async fn autopilot_health(ctx: &Ctx, req: &mut Request) -> Result<Response, Http
     Ok(answer
         .with(CONTENT_TYPE, text)
         .with_status(StatusCode::TOO_MANY_REQUESTS))
+}
+
+async fn autopilot_state(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    let args = dc_request(ctx, req)?;
+    let health = write::<method::OperatorServerHealth>(ctx, args).await?;
+    Response::json(&AutopilotState::from(health))
 }
 
 /// The body of a keyring change.

@@ -52,6 +52,15 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The error of a snapshot as the user reads it: without the prefix of other calls.
+    pub fn plain(&self) -> Error {
+        Error::new(match self {
+            CallError::Unreachable(why) => why.clone(),
+            CallError::Broken(why) => format!("failed to decode response: {why}"),
+            CallError::Remote(why) => why.text().to_owned(),
+        })
+    }
+
     /// The error as the one whose call was relayed reads it.
     pub fn relayed(&self) -> Error {
         Error::new(match self {

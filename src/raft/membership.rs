@@ -97,6 +97,12 @@ pub enum ConfChange {
         /// Whom.
         id: ServerId,
     },
+    /// Says where known servers are now. Nobody's vote changes, so any number may do so at once: machines
+    /// that swapped their addresses cannot do it one after the other.
+    Readdress {
+        /// Whom, and "ip:port".
+        servers: Vec<(ServerId, String)>,
+    },
 }
 
 /// Servers in one configuration, at most.
@@ -195,6 +201,13 @@ impl Configuration {
                 next.servers.retain(|s| s.id != **id);
                 if next.servers.len() == before {
                     return Err(Error::UnknownServer(id.clone()));
+                }
+            }
+            ConfChange::Readdress { servers } => {
+                for (id, address) in servers {
+                    let server = next.servers.iter_mut().find(|s| s.id == **id);
+                    let server = server.ok_or_else(|| Error::UnknownServer(id.clone()))?;
+                    address.clone_into(&mut server.address);
                 }
             }
         }
@@ -424,6 +437,15 @@ mod tests {
         };
         let two = two.after(&promote).expect("valid");
         assert!(two.is_voter("s1") && two.servers[1].address == "10.0.0.9:8300");
+        let swapped = ConfChange::Readdress {
+            servers: vec![
+                ("s0".into(), "10.0.0.9:8300".to_owned()),
+                ("s1".into(), two.servers[0].address.clone()),
+            ],
+        };
+        let swapped = two.after(&swapped).expect("valid");
+        assert_eq!(swapped.servers[0].address, two.servers[1].address);
+        assert_eq!(swapped.servers[1].address, two.servers[0].address);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct PeerStatus {
     pub mode: Mode,
     /// The last index known to be on its disk.
     pub matched: u64,
+    /// The term of that index; `None` when it lies before the log.
+    pub matched_term: Option<u64>,
     /// The next index to send.
     pub next: u64,
     /// How long ago it answered, `None` for never in this term.
@@ -65,6 +67,7 @@ impl Raft {
             id: id.clone(),
             mode: peer.mode,
             matched: peer.matched,
+            matched_term: self.log.term(peer.matched).ok().flatten(),
             next: peer.next,
             last_contact: peer.last_contact.map(|at| now.saturating_sub(at)),
         });

@@ -1,14 +1,16 @@
-//! Three servers over loopback without a gossip pool: Raft, forwarding, a lost leader, a snapshot for one
-//! that lags.
+//! Three servers over loopback: Raft, forwarding, a lost leader, a snapshot for one that lags.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tests::{Dir, lone_pool, options};
+use super::tests::{Dir, options};
 use super::{Running, Server, Tuning, rpc};
+use crate::drive::gossip::Settings;
 use crate::drive::{self, Runtime, Shutdown};
+use crate::gossip;
 use crate::raft::{self, Configuration, Raft, Suffrage, Write};
+use crate::serf::settings::ServerPools;
 use crate::store::{self, LogLimits};
 use crate::structs::rpc::{call, method};
 use crate::structs::{DirEntry, KVSRequest, KeyRequest, Result, kv_op};
@@ -52,6 +54,7 @@ struct Seat {
     dir: Dir,
     id: String,
     address: SocketAddr,
+    serf: SocketAddr,
     running: Option<(Running, Shutdown)>,
 }
 
@@ -62,11 +65,41 @@ fn free_address() -> SocketAddr {
 }
 
 impl Seat {
+    fn name(&self) -> String {
+        format!("node-{}", &self.id[..1])
+    }
+
+    fn pool(&self) -> ServerPools {
+        let tags = [
+            ("role", "consul"),
+            ("dc", "dc1"),
+            ("id", &self.id),
+            ("port", &self.address.port().to_string()),
+            ("vsn", "2"),
+            ("vsn_min", "2"),
+            ("vsn_max", "3"),
+            ("raft_vsn", "3"),
+            ("segment", ""),
+            ("build", "1.8.7:"),
+        ];
+        let tags = tags.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        ServerPools {
+            lan: Settings {
+                bind: self.serf,
+                pool: gossip::Config::local(&self.name(), self.serf, tags),
+                snapshot: None,
+                keyring: None,
+            },
+            wan: None,
+        }
+    }
+
     fn start(&mut self, runtime: &Runtime, log_limits: LogLimits) {
         let mut options = options(&self.dir.0);
         options.node_id.clone_from(&self.id);
-        options.node_name = format!("node-{}", &self.id[..1]);
+        options.node_name = self.name();
         options.server_port = self.address.port();
+        options.alone = false;
         options.bootstrap = false;
         let mut core = raft::Config::new(self.id.as_str().into(), 1, fastrand::u64(..));
         core.heartbeat_timeout = Duration::from_millis(300);
@@ -92,7 +125,7 @@ impl Seat {
             &self.dir.0,
             options,
             tuning,
-            lone_pool("n"),
+            self.pool(),
             events,
         )
         .unwrap();
@@ -117,6 +150,7 @@ fn seats() -> Vec<Seat> {
             dir: Dir::new(),
             id: format!("{}-2222-3333-4444-555555555555", name.repeat(8)),
             address: free_address(),
+            serf: free_address(),
             running: None,
         })
         .into();
@@ -141,6 +175,14 @@ fn seats() -> Vec<Seat> {
     seats
 }
 
+/// Brings a server into the pool of the others.
+async fn join(seats: &[Seat], at: usize) {
+    let others = seats.iter().filter(|seat| seat.running.is_some());
+    let others = others.map(|seat| seat.serf).collect();
+    let (reached, errors) = seats[at].server().pools.lan.join(others).await;
+    assert!(reached > 0, "{errors:?}");
+}
+
 async fn leader(seats: &[Seat]) -> usize {
     let deadline = drive::now() + PATIENCE;
     loop {
@@ -161,6 +203,8 @@ fn three_servers_keep_a_value_through_the_loss_of_their_leader() {
         seat.start(&runtime, LogLimits::default());
     }
     runtime.run(async {
+        join(&seats, 1).await;
+        join(&seats, 2).await;
         let first = leader(&seats).await;
         for (n, seat) in seats.iter().enumerate() {
             // Followers forward.
@@ -176,6 +220,7 @@ fn three_servers_keep_a_value_through_the_loss_of_their_leader() {
             assert_eq!(value.as_deref(), Some("v"), "{key}");
         }
         seats[first].start(&runtime, LogLimits::default());
+        join(&seats, first).await;
         let value = get(seats[first].server(), "after").await.unwrap();
         assert_eq!(value.as_deref(), Some("v"));
         for seat in &mut seats {
@@ -192,6 +237,8 @@ fn one_that_lags_behind_the_log_gets_a_snapshot() {
         seat.start(&runtime, SHORT_LOG);
     }
     runtime.run(async {
+        join(&seats, 1).await;
+        join(&seats, 2).await;
         let first = leader(&seats).await;
         let lagging = (first + 1) % 3;
         put(seats[lagging].server(), "before", "v").await.unwrap();
@@ -212,6 +259,7 @@ fn one_that_lags_behind_the_log_gets_a_snapshot() {
             drive::sleep(Duration::from_millis(10)).await;
         }
         seats[lagging].start(&runtime, SHORT_LOG);
+        join(&seats, lagging).await;
         let server = seats[lagging].server();
         let target = seats[first].server().raft.applied_index();
         while server.raft.applied_index() < target {

@@ -53,6 +53,7 @@ impl Server {
             RaftGetConfiguration => raft_get_configuration,
             RaftRemovePeerByAddress => raft_remove_peer,
             RaftRemovePeerById => raft_remove_peer,
+            RaftTransferLeader => raft_transfer_leader,
             SessionApply => session_apply,
             SessionGet => session_get,
             SessionList => session_list,
@@ -132,7 +133,7 @@ impl Delegate for Server {
     fn leave(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             log::info!(target: "agent.server", "server starting leave");
-            self.leave_pools().await;
+            self.leave_cluster().await;
             Ok(())
         })
     }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,16 +40,30 @@ impl Peers {
         }
     }
 
-    /// Notes where a server is reached; `None` when it is gone.
-    pub fn set_address(&self, id: &str, address: Option<SocketAddr>) {
+    /// Takes over where the servers are reached.
+    pub fn replace(&self, addresses: HashMap<String, SocketAddr>) {
         let mut known = self
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match address {
-            Some(address) => drop(known.insert(id.to_owned(), address)),
-            None => drop(known.remove(id)),
-        }
+        *known = addresses;
+    }
+
+    /// Source address of connections to them, if one is set.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.pool.source()
+    }
+
+    /// Calls one of them.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(
+        &self,
+        to: SocketAddr,
+        request: &Request,
+    ) -> std::result::Result<Reply, CallError> {
+        self.pool.call(to, request).await
     }
 }
 
@@ -140,11 +154,22 @@ impl Server {
         }
     }
 
+    /// Where the leader is reached, if it is another server.
+    pub(super) fn other_leader(&self) -> Option<SocketAddr> {
+        let leader = self.raft.leadership().leader?;
+        match *leader == *self.options.node_id {
+            true => None,
+            false => self.server_address(&leader),
+        }
+    }
+
     /// Where a server is reached: the members know best, else Raft's configuration says.
     pub(super) fn server_address(&self, id: &str) -> Option<SocketAddr> {
         self.peers
             .address(id)
             .or_else(|| self.raft.address(id)?.parse().ok())
+            // A leader that tells only its address, before the pool has told whose that is.
+            .or_else(|| id.parse().ok())
     }
 
     /// Whether a call is answered here without more ado: nearly always, on a leader.
@@ -178,7 +203,7 @@ impl Server {
         (leader, address): (&str, SocketAddr),
         request: &Request,
     ) -> std::result::Result<Reply, CallError> {
-        let call = self.peers.pool.call(address, request);
+        let call = self.peers.call(address, request);
         let replaced = async {
             loop {
                 let era = self.leader_era.over();

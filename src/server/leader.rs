@@ -1,4 +1,4 @@
-//! The leader's duties: catching up, its own registration, session TTLs, tombstones.
+//! The leader's duties: catching up, its own registration, session TTLs, tombstones, members, servers.
 //!
 //! Everything here begins with leadership and ends with it; an idle leader wakes for a due session or
 //! tombstone and once a minute to compare the members with the catalog, and writes only a difference.
@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smol::future::FutureExt;
 
 use super::Server;
 use crate::drive::{self, Handle, Shutdown, Task};
-use crate::raft::{ConfChange, Role};
+use crate::raft::Role;
 use crate::store::WatchSet;
 use crate::structs::{
     self, AutopilotSetConfigRequest, Result, Session, SessionRequest, TombstoneRequest, command,
@@ -67,6 +67,7 @@ impl Server {
         }
         self.session_timers.clear_all();
         self.tombstones.clear();
+        self.autopilot.clear();
     }
 
     /// Leads until dropped.
@@ -75,29 +76,56 @@ impl Server {
             log::error!(target: "agent.server", error:%; "failed to establish leadership");
             drive::sleep(RETRY).await;
         }
-        let mut next_reconcile = drive::now() + RECONCILE_INTERVAL;
+        // None of them ends, and none waits for another.
+        self.run_timers()
+            .or(self.run_reconciliation())
+            .or(self.run_autopilot())
+            .await;
+    }
+
+    /// Lets sessions run out and tombstones go.
+    async fn run_timers(&self) {
         loop {
-            if drive::now() >= next_reconcile {
-                if let Err(error) = self.reconcile().await {
-                    log::error!(target: "agent.server", error:%; "failed to reconcile");
-                }
-                next_reconcile = drive::now() + RECONCILE_INTERVAL;
-            }
-            self.show_health();
             self.expire_sessions().await;
             self.reap_tombstones().await;
             let deadlines = [
                 self.session_timers.next_deadline(),
                 self.tombstones.next_deadline(),
             ];
-            let due = deadlines
-                .into_iter()
-                .flatten()
-                .fold(next_reconcile, Instant::min);
-            drive::sleep_until(due)
-                .or(self.session_timers.changed())
+            let due = async {
+                match deadlines.into_iter().flatten().min() {
+                    Some(due) => drive::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            due.or(self.session_timers.changed())
                 .or(self.tombstones.changed())
                 .await;
+        }
+    }
+
+    /// Keeps the catalog in line with the members: at once when something happens to one, and all of them now and
+    /// then.
+    async fn run_reconciliation(&self) {
+        let mut pause = RETRY;
+        let mut next = drive::now();
+        loop {
+            if drive::now() >= next {
+                let whole = self.reconcile().await.unwrap_or_else(|error| {
+                    log::error!(target: "agent.server", error:%; "failed to reconcile");
+                    false
+                });
+                pause = match whole {
+                    true => RECONCILE_INTERVAL,
+                    false => (pause * 2).min(RECONCILE_INTERVAL),
+                };
+                next = drive::now() + pause;
+            }
+            if !self.reconcile_changed().await {
+                pause = RETRY;
+                next = next.min(drive::now() + pause);
+            }
+            drive::sleep_until(next).or(self.lan.changed()).await;
         }
     }
 
@@ -109,7 +137,9 @@ impl Server {
         drop(timed);
         log::info!(target: "agent.server", "cluster leadership acquired");
         self.arm_timers()?;
-        self.announce_address().await?;
+        if let Err(error) = self.readdress().await {
+            log::error!(target: "agent.server", error:%; "failed to update addresses of servers");
+        }
         let has_autopilot = self
             .state
             .read()?
@@ -123,36 +153,11 @@ impl Server {
             };
             self.propose(command::AUTOPILOT, &request).await?;
         }
-        self.reconcile().await?;
+        self.reconcile_own().await?;
         self.place_at_origin();
-        self.announce_leadership().await;
         self.ready.store(true, Ordering::Release);
+        self.announce_leadership().await;
         Ok(())
-    }
-
-    /// Puts this server's present address into the Raft configuration if it is another one there.
-    async fn announce_address(&self) -> Result<()> {
-        let Some(status) = self.raft.status().await else {
-            return Ok(());
-        };
-        let (own, address) = (&self.options.node_id, self.rpc_address());
-        let known = status
-            .configuration
-            .servers
-            .iter()
-            .find(|server| server.id == *own);
-        if known.is_none_or(|server| server.address == address) {
-            return Ok(());
-        }
-        log::info!(target: "agent.server", address = address.as_str(); "address of this server changed");
-        let change = ConfChange::AddVoter {
-            id: own.as_str().into(),
-            address,
-        };
-        self.raft
-            .change_membership(change)
-            .await
-            .map_err(super::propose_error)
     }
 
     /// Starts the clocks of all sessions, and of the tombstones that are there already.
@@ -168,13 +173,6 @@ impl Server {
             index => self.tombstones.hint(now, index),
         }
         Ok(())
-    }
-
-    /// Shows how autopilot sees the cluster.
-    fn show_health(&self) {
-        let healthy = self.raft.disk_fault().is_none();
-        metrics::AUTOPILOT_HEALTHY.set(f64::from(u8::from(healthy)));
-        metrics::AUTOPILOT_FAILURE_TOLERANCE.set(0.0);
     }
 
     async fn expire_sessions(&self) {

@@ -4,13 +4,18 @@
 //! read is one transaction on the local state, after the consistency it asked for is given. Knows no HTTP.
 //! Source: `docs/reference/rpc.md`.
 
+mod autopilot;
+mod bootstrap;
 mod delegate;
 mod endpoint;
 mod figures;
 mod forward;
+mod lan;
 mod leader;
-mod member;
+mod membership;
 mod query;
+mod reconcile;
+mod recovery;
 pub mod rpc;
 pub mod rtt;
 pub mod serf;
@@ -36,10 +41,12 @@ use crate::serf::Notice;
 use crate::store::{ApplyReply, State};
 use crate::structs::{self, Coordinate, Error, Position, Result};
 use crate::wire::msgpack;
+use autopilot::Autopilot;
 use forward::Era;
 pub use forward::Peers;
 pub use start::{Running, Tuning};
 
+use lan::Lan;
 use session_timers::SessionTimers;
 use tombstone_gc::TombstoneGc;
 
@@ -64,6 +71,8 @@ pub struct Options {
     pub serf_wan_port: Option<u16>,
     /// How long calls under way are waited for after leaving.
     pub leave_drain_time: Duration,
+    /// Whether a new data directory begins a cluster of this server alone.
+    pub alone: bool,
     /// Whether the server was started to be the first, or the only one.
     pub bootstrap: bool,
     /// How many servers were to be waited for; 0 when not given.
@@ -94,6 +103,8 @@ pub struct Server {
     peers: Arc<Peers>,
     /// Its gossip.
     pub pools: serf::Pools,
+    lan: Lan,
+    autopilot: Autopilot,
     /// Set once the leader's barrier is applied: from then on its reads are up to date.
     ready: AtomicBool,
     /// Set once any leader was known: stale reads are refused before.
@@ -105,8 +116,6 @@ pub struct Server {
     /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
     coordinates: Mutex<SoftCoordinates>,
     notices: Sender<Notice>,
-    /// When this server became healthy in the eyes of autopilot.
-    stable_since: std::time::SystemTime,
 }
 
 /// Coordinates and the Raft index at which they last changed.
@@ -135,7 +144,9 @@ impl Server {
             raft,
             state,
             peers,
+            lan: Lan::new(pools.lan.clone()),
             pools,
+            autopilot: Autopilot::default(),
             ready: AtomicBool::new(false),
             had_leader: AtomicBool::new(false),
             leader_era: Era::default(),
@@ -143,7 +154,6 @@ impl Server {
             tombstones: TombstoneGc::default(),
             coordinates: Mutex::default(),
             notices,
-            stable_since: crate::drive::wall(),
         })
     }
 

@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// Waits until the state machine has applied `index`.
-    async fn wait_applied(&self, index: u64) -> Result<()> {
+    pub(super) async fn wait_applied(&self, index: u64) -> Result<()> {
         let deadline = drive::now() + self.options.rpc_hold_timeout;
         let mut pause = Duration::from_micros(200);
         while self.raft.applied_index() < index {

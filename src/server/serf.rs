@@ -89,6 +89,7 @@ async fn follow_lan(server: Arc<Server>, events: Receiver<Event>) {
         match event {
             Event::Member(change, member) => {
                 server.member_changed(change, &member);
+                server.lan_event(change, &member).await;
                 server.pools.lan_changed.notify(usize::MAX);
             }
             Event::User {
@@ -166,14 +167,10 @@ impl Server {
                 if name != self.options.node_name {
                     log::info!(target: "agent.server", server:% = server_text(&meta); "Adding LAN server");
                 }
-                self.peers.set_address(&meta.id, Some(meta.rpc));
             }
-            Change::Update => self.peers.set_address(&meta.id, Some(meta.rpc)),
-            // Where it was is still the best guess while it may come back.
-            Change::Failed => {}
+            Change::Update | Change::Failed => {}
             Change::Leave | Change::Reap => {
                 log::info!(target: "agent.server", server:% = server_text(&meta); "Removing LAN server");
-                self.peers.set_address(&meta.id, None);
             }
         }
     }

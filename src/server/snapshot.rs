@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Server, propose_error};
 use crate::drive;
+use crate::net::snapshot::{self, unnamed_file};
 use crate::store::snapshot::archive;
 use crate::structs::go::GoTime;
 use crate::structs::{Error, QueryOptions, Result, SnapshotRequest, SnapshotResponse};
@@ -25,6 +26,13 @@ impl Server {
     ) -> Result<(SnapshotResponse, File)> {
         self.check_datacenter(&request.datacenter)?;
         if !request.allow_stale {
+            if let Some(leader) = self.other_leader() {
+                let file = unnamed_file(&self.options.temp_dir)
+                    .map_err(|e| Error::new(format!("Raft error when taking snapshot: {e}")))?;
+                return snapshot::save(leader, self.peers.source(), &request, file)
+                    .await
+                    .map_err(|e| e.plain());
+            }
             // Everything written before the call is in the snapshot.
             let options = QueryOptions {
                 require_consistent: true,
@@ -75,6 +83,11 @@ impl Server {
         file: File,
     ) -> Result<SnapshotResponse> {
         self.check_datacenter(&request.datacenter)?;
+        if let Some(leader) = self.other_leader() {
+            return snapshot::restore(leader, self.peers.source(), &request, file)
+                .await
+                .map_err(|e| e.plain());
+        }
         self.wait_for_leader().await?;
         let dir = self.options.temp_dir.clone();
         let archive = smol::unblock(move || archive::open(file, &dir)).await?;

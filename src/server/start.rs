@@ -1,7 +1,7 @@
 //! Starting a server: opens the store, makes the Raft core of it and starts the loop.
 //!
-//! A new data directory begins a cluster of this server alone. A lone server whose address changed takes the
-//! new one by itself once it leads.
+//! A new data directory begins a cluster of this server alone if it was started for that; else it waits for
+//! others. A server whose address changed takes the new one by itself.
 //! Source: `docs/reference/raft.md` section 6.
 
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use smol::channel::Sender;
 
+use super::recovery;
 use super::rpc::{self, RpcListener};
 use super::serf::PoolDrivers;
 use super::storage::{Log, Machine, Snapshots};
@@ -60,8 +61,13 @@ impl Running {
     ) -> Result<Self> {
         // First what says at once that another agent runs here.
         let acceptor = tuning.rpc.as_ref().map(rpc::Settings::listen).transpose()?;
-        let (mut log, fsm, state) = store::open(dir, tuning.store)?;
-        if log.last_index() == 0 && log.snapshot_meta().index == 0 && fsm.applied_index() == 0 {
+        let (mut log, mut fsm, state) = store::open(dir, tuning.store)?;
+        recovery::recover(dir, &mut log, &mut fsm)?;
+        if options.alone
+            && log.last_index() == 0
+            && log.snapshot_meta().index == 0
+            && fsm.applied_index() == 0
+        {
             bootstrap(&mut log, &options)?;
         }
         let reader = Box::new(log.reader()?);
@@ -122,6 +128,7 @@ impl Running {
             tasks.push(listener.start(shutdown.clone()));
         }
         let leadership = server.start(runtime, shutdown.clone());
+        tasks.push(runtime.spawn(server.clone().bootstrap()));
         Ok(Self {
             server,
             raft,

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use crate::drive;
 use crate::drive::raft::{DiskError, LogWriter, SnapshotSource, StateFile, StateMachine};
-use crate::raft::{Entry, SnapshotMeta, Write};
+use crate::raft::{self, Entry, SnapshotMeta, Write};
 use crate::store::snapshot::archive;
 use crate::store::{ApplyReply, Fsm, LogStore, State, StoreError};
+use crate::structs::Error;
 
 fn disk_error(error: &StoreError) -> DiskError {
     DiskError {
@@ -85,4 +86,9 @@ impl SnapshotSource for Snapshots {
             size,
         })
     }
+}
+
+/// The log could not be read.
+pub(super) fn reader_error(error: raft::LogError) -> Error {
+    Error::new(error.to_string())
 }

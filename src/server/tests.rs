@@ -51,6 +51,7 @@ pub(super) fn options(dir: &Path) -> Options {
         serf_lan_port: 8301,
         serf_wan_port: None,
         leave_drain_time: Duration::ZERO,
+        alone: true,
         bootstrap: true,
         bootstrap_expect: 0,
         rpc_hold_timeout: Duration::from_secs(7),

@@ -49,6 +49,27 @@ pub struct RaftRemovePeerRequest {
     pub token: String,
 }
 
+/// Hands leadership to a server, or to any other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TransferLeaderRequest {
+    #[serde(rename = "Datacenter")]
+    pub datacenter: String,
+    /// To whom; empty for any.
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "Token")]
+    pub token: String,
+}
+
+/// Answer of `Operator.TransferLeader`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TransferLeaderResponse {
+    #[serde(rename = "Success")]
+    pub success: bool,
+}
+
 /// Autopilot's settings, replicated through Raft.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename = "AutopilotConfiguration")]

@@ -77,6 +77,7 @@ writing!(
     RaftRemovePeerRequest,
     RegisterRequest,
     SessionRequest,
+    TransferLeaderRequest,
     TxnRequest,
 );
 

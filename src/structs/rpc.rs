@@ -162,6 +162,8 @@ macro_rules! rpc_methods {
             "Operator.RaftRemovePeerByAddress" Write RaftRemovePeerByAddress(RaftRemovePeerRequest) -> ();
             /// Removes a Raft peer by ID.
             "Operator.RaftRemovePeerByID" Write RaftRemovePeerById(RaftRemovePeerRequest) -> ();
+            /// Hands leadership over; of later Consul versions.
+            "Operator.TransferLeader" Write RaftTransferLeader(TransferLeaderRequest) -> TransferLeaderResponse;
             /// Health of the servers.
             "Operator.ServerHealth" Read OperatorServerHealth(DCSpecificRequest) -> OperatorHealthReply;
             /// Creates (reply: the ID) or destroys (reply: empty) a session.

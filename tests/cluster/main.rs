@@ -1,5 +1,6 @@
 //! Agents that speak to each other over the wire, ours and the real Consul's.
 
+mod beside_consul;
 #[path = "../common/mod.rs"]
 mod common;
 mod datacenter;
@@ -7,13 +8,19 @@ mod datacenter;
 #[allow(dead_code)]
 #[path = "../compat/dns.rs"]
 mod dns;
+mod fleet;
 mod mixed;
+mod rounds;
 mod rpc;
+mod servers;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut tests = rpc::tests();
     tests.extend(mixed::tests());
+    tests.extend(servers::tests());
+    tests.extend(rounds::tests());
+    tests.extend(beside_consul::tests());
     common::harness::main(tests)
 }

@@ -31,6 +31,7 @@ pub fn server(config: &Config, node_id: &str, temp_dir: &Path, clock: Instant) -
         serf_lan_port: config.serf_advertise_addr_lan.port(),
         serf_wan_port: config.serf_advertise_addr_wan.map(|addr| addr.port()),
         leave_drain_time: config.leave_drain_time,
+        alone: config.bootstrap || config.dev_mode,
         bootstrap: config.bootstrap,
         bootstrap_expect: u32::try_from(config.bootstrap_expect).unwrap_or(0),
         rpc_hold_timeout: config.rpc_hold_timeout,

@@ -4,6 +4,7 @@ use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, OK, say, server_flags};
 use crate::cli::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
+use crate::http::AutopilotState;
 use crate::structs::AutopilotConfig;
 use crate::structs::go::quote;
 use crate::wire::json;
@@ -34,6 +35,15 @@ pub const COMMAND: Command = group(
   Changes the settings that are given and leaves the others as they are.",
             set_flags,
             set,
+        ),
+        simple(
+            "state",
+            "Shows how autopilot sees the servers",
+            "Usage: consul operator autopilot state [options]
+
+  Shows which servers there are, who of them votes and how healthy they are.",
+            state_flags,
+            state,
         ),
     ],
 );
@@ -72,6 +82,73 @@ fn set_flags() -> FlagSet {
             "How long a new server must be healthy before it votes, such as `10s`.",
         )
         .command("upgrade-version-tag", Kind::Value, "Enterprise only.")
+}
+
+fn state_flags() -> FlagSet {
+    server_flags().command("format", Kind::Value, "How to show it: `pretty` or `json`.")
+}
+
+fn state(call: &Invocation) -> u8 {
+    let format = match call.args.string("format") {
+        "" => "pretty",
+        format @ ("pretty" | "json") => format,
+        other => {
+            return call.fail(format!(
+                "Error formatting autopilot state: Unknown format: {other}"
+            ));
+        }
+    };
+    let client = match Client::new(&call.args) {
+        Ok(client) => client,
+        Err(why) => return call.fail(format!("Error initializing client: {why}")),
+    };
+    let state: AutopilotState = match client.read("/v1/operator/autopilot/state", &[]) {
+        Ok(state) => state,
+        Err(why) => return call.fail(format!("Error querying Autopilot state: {why}")),
+    };
+    match (format, json::to_vec(&state)) {
+        ("json", Ok(text)) => say(String::from_utf8_lossy(&json::pretty(&text))),
+        ("json", Err(why)) => {
+            return call.fail(format!("Error formatting autopilot state: {why}"));
+        }
+        _ => show_state(&state),
+    }
+    OK
+}
+
+fn show_state(state: &AutopilotState) {
+    say(format!("Healthy:                      {}", state.healthy));
+    say(format!(
+        "Failure Tolerance:            {}",
+        state.failure_tolerance
+    ));
+    say(format!(
+        "Optimistic Failure Tolerance: {}",
+        state.optimistic_failure_tolerance
+    ));
+    say(format!("Leader:                       {}", state.leader));
+    say("Voters:");
+    for id in &state.voters {
+        say(format!("   {id}"));
+    }
+    say("Servers:");
+    for server in state.servers.values() {
+        say(format!("   {}", server.id));
+        for (name, value) in [
+            ("Name:", server.name.clone()),
+            ("Address:", server.address.clone()),
+            ("Version:", server.version.clone()),
+            ("Status:", server.status.clone()),
+            ("Node Type:", server.node_type.clone()),
+            ("Node Status:", server.node_status.clone()),
+            ("Healthy:", server.healthy.to_string()),
+            ("Last Contact:", server.last_contact.to_string()),
+            ("Last Term:", server.last_term.to_string()),
+            ("Last Index:", server.last_index.to_string()),
+        ] {
+            say(format!("      {name:<16} {value}"));
+        }
+    }
 }
 
 fn get(call: &Invocation) -> u8 {

@@ -14,7 +14,7 @@ pub const COMMAND: Command = group(
     "Shows and changes the Raft peers",
     "Usage: consul operator raft <subcommand> [options]
 
-  Shows the servers that keep the state by Raft, and removes one that will not come back.",
+  Shows the servers that keep the state by Raft, removes one that will not come back, and lets another lead.",
     &[
         simple(
             "list-peers",
@@ -35,6 +35,15 @@ pub const COMMAND: Command = group(
             remove_flags,
             remove_peer,
         ),
+        simple(
+            "transfer-leader",
+            "Hands leadership to another server",
+            "Usage: consul operator raft transfer-leader [options]
+
+  Hands leadership to the server that is named by -id, or to any other that votes. Answers once it leads.",
+            transfer_flags,
+            transfer_leader,
+        ),
     ],
 );
 
@@ -42,6 +51,30 @@ fn remove_flags() -> FlagSet {
     server_flags()
         .command("address", Kind::String, "The server's address with port.")
         .command("id", Kind::String, "The server's id.")
+}
+
+fn transfer_flags() -> FlagSet {
+    server_flags().command("id", Kind::String, "The server's id.")
+}
+
+fn transfer_leader(call: &Invocation) -> u8 {
+    let client = match Client::new(&call.args) {
+        Ok(client) => client,
+        Err(why) => return call.fail(format!("Error initializing client: {why}")),
+    };
+    let query: Vec<_> = match call.args.string("id") {
+        "" => Vec::new(),
+        id => vec![("id", id.to_owned())],
+    };
+    let path = "/v1/operator/raft/transfer-leader";
+    let asked = client.ask(Method::POST, path, &query, Vec::new());
+    match smol::block_on(asked).and_then(Reply::ok) {
+        Ok(_) => {
+            say("Success");
+            OK
+        }
+        Err(why) => call.fail(format!("Error transfering leadership: {why}")),
+    }
 }
 
 fn list_peers(call: &Invocation) -> u8 {

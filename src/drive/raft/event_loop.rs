@@ -240,7 +240,8 @@ impl<R: Send + 'static> EventLoop<R> {
             }
             Command::Change { change, answer } => {
                 let result = self.core.propose_conf_change(now, &change);
-                drop(answer.try_send(result.map(drop).map_err(ProposeError::Refused)));
+                let result = result.map(|proposed| proposed.last);
+                drop(answer.try_send(result.map_err(ProposeError::Refused)));
             }
             Command::Asked {
                 from,

@@ -164,7 +164,7 @@ enum Command<R> {
     /// Change the membership.
     Change {
         change: ConfChange,
-        answer: Sender<Result<(), ProposeError>>,
+        answer: Sender<Result<u64, ProposeError>>,
     },
     /// A restore ended.
     Restored {
@@ -394,11 +394,11 @@ impl<R: Send + 'static> RaftHandle<R> {
         result.recv().await.ok().flatten()
     }
 
-    /// Changes the membership by one server.
+    /// Changes the membership; the change is done once the index returned is applied.
     ///
     /// # Errors
     /// See [`ProposeError`].
-    pub async fn change_membership(&self, change: ConfChange) -> Result<(), ProposeError> {
+    pub async fn change_membership(&self, change: ConfChange) -> Result<u64, ProposeError> {
         let (answer, result) = smol::channel::bounded(1);
         self.send(Command::Change { change, answer }).await?;
         result.recv().await.unwrap_or(Err(ProposeError::Shutdown))

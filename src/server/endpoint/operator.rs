@@ -2,14 +2,13 @@
 //!
 //! Source: `docs/reference/http-1.md` section 10.
 
-use crate::raft::ConfChange;
-use crate::server::{CONSUL_VERSION, Server, propose_error};
-use crate::store::{ApplyReply, WatchSet};
-use crate::structs::go::{GoDuration, GoTime, quote};
+use crate::server::Server;
+use crate::store::ApplyReply;
+use crate::structs::go::quote;
 use crate::structs::{
-    AutopilotConfig, AutopilotSetConfigRequest, DCSpecificRequest, Error, MemberStatus,
-    OperatorHealthReply, RaftConfigurationResponse, RaftRemovePeerRequest, RaftServer, Result,
-    ServerHealth, command,
+    AutopilotConfig, AutopilotSetConfigRequest, DCSpecificRequest, Error, OperatorHealthReply,
+    RaftConfigurationResponse, RaftRemovePeerRequest, RaftServer, Result, TransferLeaderRequest,
+    TransferLeaderResponse, command,
 };
 
 impl Server {
@@ -23,13 +22,15 @@ impl Server {
             self.wait_for_leader().await?;
         }
         let leader = self.raft.leadership().leader;
+        let metas = self.lan.servers();
         let status = self.raft.status().await;
         let servers = status.map(|s| s.configuration.servers).unwrap_or_default();
         let servers = servers.into_iter().map(|server| RaftServer {
             node: if server.id == self.options.node_id {
                 self.options.node_name.clone()
             } else {
-                "(unknown)".to_owned()
+                let known = metas.iter().find(|meta| meta.id == server.id);
+                known.map_or_else(|| "(unknown)".to_owned(), |meta| meta.name.clone())
             },
             leader: leader.as_deref() == Some(server.id.as_str()),
             voter: u8::from(server.suffrage) == 0,
@@ -68,13 +69,19 @@ impl Server {
                 quote(value)
             )));
         };
-        let change = ConfChange::Remove {
-            id: server.id.as_str().into(),
-        };
-        self.raft
-            .change_membership(change)
-            .await
-            .map_err(propose_error)
+        self.remove_server(&server.id, "asked by an operator").await
+    }
+
+    /// `Operator.TransferLeader`.
+    pub(crate) async fn raft_transfer_leader(
+        &self,
+        request: TransferLeaderRequest,
+    ) -> Result<TransferLeaderResponse> {
+        self.check_datacenter(&request.datacenter)?;
+        self.wait_for_leader().await?;
+        let to = Some(request.id.as_str()).filter(|id| !id.is_empty());
+        self.hand_over(to.map(Into::into)).await?;
+        Ok(TransferLeaderResponse { success: true })
     }
 
     /// `Operator.AutopilotGetConfiguration`.
@@ -108,34 +115,7 @@ impl Server {
     ) -> Result<OperatorHealthReply> {
         self.check_datacenter(&request.datacenter)?;
         self.wait_for_leader().await?;
-        // Also tells whether the state can be read at all, which is what health is about.
-        self.state.read()?.autopilot_config(&mut WatchSet::new())?;
-        let Some(status) = self.raft.status().await else {
-            return Err(Error::new("raft is already shutdown"));
-        };
-        let healthy = self.raft.disk_fault().is_none();
-        let since = GoTime {
-            nanos: 0,
-            ..GoTime::from_system(self.stable_since)
-        };
-        let server = ServerHealth {
-            id: self.options.node_id.clone(),
-            name: self.options.node_name.clone(),
-            address: self.rpc_address(),
-            serf_status: MemberStatus::Alive as i64,
-            version: CONSUL_VERSION.to_owned(),
-            leader: true,
-            last_contact: GoDuration(0),
-            last_term: status.last_term,
-            last_index: status.last_index,
-            healthy,
-            voter: true,
-            stable_since: since,
-        };
-        Ok(OperatorHealthReply {
-            healthy,
-            failure_tolerance: 0,
-            servers: Some(vec![server]),
-        })
+        let config = self.autopilot_config()?;
+        self.server_health(&config).await
     }
 }
