@@ -229,8 +229,14 @@ impl Write for Conn {
         self.stream.is_vectored()
     }
 
+    /// hyper flushes whenever it has been woken: also the moment to see that nobody waits for the answer any
+    /// more. hyper itself would look for that with a read, and hold a buffer for as long as a query blocks.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream.poll_flush(cx)
+        let this = self.get_mut();
+        if this.phase.get() == Phase::Handling && this.stream.poll_ended(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        this.stream.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

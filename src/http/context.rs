@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::conn::Patience;
+use super::kept::Kept;
 use super::ui::Ui;
 use crate::agent::Agent;
 use crate::agent::event::Buffer;
@@ -25,6 +26,7 @@ pub struct Ctx {
     /// Settings that a reload may change.
     live: RwLock<Live>,
     agent: OnceLock<Arc<Agent>>,
+    pub(super) kept: Kept,
 }
 
 /// Settings that a reload may change.
@@ -51,6 +53,8 @@ pub struct Settings {
     pub coordinates: bool,
     /// `http_config.use_cache`.
     pub use_cache: bool,
+    /// Answers may be kept while the catalog stays as it is: not where ACLs make them depend on who asks.
+    pub keep_answers: bool,
     /// `translate_wan_addrs`.
     pub translate_wan_addrs: bool,
     /// `disable_http_unprintable_char_filter`.
@@ -82,6 +86,7 @@ impl Default for Settings {
             pretty: false,
             coordinates: true,
             use_cache: true,
+            keep_answers: true,
             translate_wan_addrs: false,
             allow_unprintable: false,
             kv_max_value_size: 512 << 10,
@@ -110,6 +115,7 @@ impl Ctx {
             settings,
             live: RwLock::new(live),
             agent: OnceLock::new(),
+            kept: Kept::default(),
         }
     }
 

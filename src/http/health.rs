@@ -2,18 +2,23 @@
 //!
 //! Source: `docs/reference/http-2.md` section 8.
 
+use hyper::header::HeaderValue;
+
 use super::catalog::{not_null, service_request, shown};
 use super::context::Ctx;
+use super::conventions::{CONSISTENCY, consistency_word};
 use super::discovery::{Found, discover};
 use super::error::HttpError;
+use super::kept::{Answer, Key};
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::structs::rpc::method;
 use crate::structs::{
-    CheckServiceNode, ChecksInStateRequest, IndexedHealthChecks, NodeSpecificRequest,
+    CheckServiceNode, ChecksInStateRequest, IndexedHealthChecks, NodeSpecificRequest, QueryMeta,
     ServiceSpecificRequest,
 };
+use crate::wire::json;
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/health/node/" [GET] node;
@@ -85,8 +90,25 @@ async fn instances(
     req: &Request,
     args: ServiceSpecificRequest,
 ) -> Result<Response, HttpError> {
+    // A bad `passing` is told only where the read itself succeeds.
+    let key = passing_only(req.query.get("passing"))
+        .ok()
+        .and_then(|passing| Key::of(ctx, &args, passing));
+    let key = key.and_then(|key| Some((ctx.delegate.catalog_version()?, key)));
+    if let Some(kept) = key.as_ref().and_then(|(v, key)| ctx.kept.get(*v, key)) {
+        ctx.delegate.count_kept(&args, kept.found);
+        let meta = QueryMeta {
+            index: kept.index,
+            known_leader: true,
+            ..QueryMeta::default()
+        };
+        let word = HeaderValue::from_static(consistency_word(&args.options));
+        let answer = Response::raw_json(kept.text.clone()).with_meta(&meta);
+        return Ok(answer.with(CONSISTENCY, word));
+    }
     let mut found = discover::<method::HealthServiceNodes>(ctx, args, true).await?;
     let nodes = found.reply.nodes.get_or_insert_default();
+    let instances = nodes.len();
     if passing_only(req.query.get("passing"))? {
         nodes.retain(is_passing);
     }
@@ -97,8 +119,16 @@ async fn instances(
             .iter_mut()
             .for_each(|c| not_null(&mut c.service_tags));
     }
-    let answer = Response::json(nodes)?;
-    Ok(found.dress(answer))
+    let text = json::to_vec(nodes).map_err(|e| HttpError::internal(e.to_string()))?;
+    if let Some((version, key)) = key {
+        let answer = Answer {
+            index: found.reply.meta.index,
+            found: instances,
+            text: text.clone(),
+        };
+        ctx.kept.put(version, key, answer);
+    }
+    Ok(found.dress(Response::raw_json(text)))
 }
 
 /// Whether `?passing` asks for healthy instances only: without a value it does.

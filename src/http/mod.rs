@@ -29,6 +29,7 @@ mod gzip;
 mod head;
 mod health;
 mod internal_ui;
+mod kept;
 mod kv;
 mod operator;
 mod path;

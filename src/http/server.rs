@@ -23,7 +23,7 @@ use crate::net::{Incoming, Listener, Peer};
 /// A request's head beyond this many bytes is refused with 431.
 const MAX_HEAD: usize = 128 << 10;
 /// More header lines than this are refused with 431.
-const MAX_HEADERS: usize = 256;
+const MAX_HEADERS: usize = 100;
 /// A TLS handshake must be over within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed `accept`, for example when file descriptors have run out.
@@ -122,7 +122,8 @@ async fn serve_connection(incoming: Incoming, service: Arc<Service>, phase: Shar
     let patience = service.ctx.settings.patience;
     let served = http1::Builder::new()
         .title_case_headers(true)
-        .half_close(false)
+        // `Conn` sees for itself that a client has gone.
+        .half_close(true)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(
@@ -131,7 +132,7 @@ async fn serve_connection(incoming: Incoming, service: Arc<Service>, phase: Shar
         )
         .await;
     if let Err(e) = served {
-        log::debug!("agent.http: connection ended: {e}");
+        log::debug!(target: "agent.http", "connection ended: {e}");
     }
 }
 

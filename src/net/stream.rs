@@ -82,6 +82,16 @@ impl Stream {
         }
     }
 
+    /// Ready when the peer has ended the connection and nothing of what it sent is left to read. Takes nothing
+    /// out of the socket, and needs no buffer for as long as the peer is silent.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Stream::Tcp(s) => ended(s, cx),
+            Stream::Unix(s) => ended(s, cx),
+            Stream::Tls(s) => ended(s.get_ref().0, cx),
+        }
+    }
+
     /// Writes; the number of bytes taken.
     ///
     /// # Errors
@@ -174,6 +184,27 @@ impl Stream {
     /// Whether several slices are better than one flat copy: not under TLS, which copies anyway.
     pub fn is_vectored(&self) -> bool {
         !matches!(self, Stream::Tls(_))
+    }
+}
+
+/// Looks at the next byte without taking it.
+fn ended<T>(socket: &Async<T>, cx: &mut Context<'_>) -> Poll<()>
+where
+    T: std::os::fd::AsFd,
+{
+    loop {
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(socket.get_ref()).peek(&mut byte) {
+            Ok(0) => return Poll::Ready(()),
+            // More requests wait: their end is not seen before they have been read.
+            Ok(_) => return Poll::Pending,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return Poll::Ready(()),
+        }
+        if socket.poll_readable(cx).is_pending() {
+            return Poll::Pending;
+        }
     }
 }
 

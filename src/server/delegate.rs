@@ -3,9 +3,12 @@
 use std::fs::File;
 
 use super::Server;
+use super::endpoint::asked;
 use crate::serf::{self, Area};
 use crate::structs::rpc::{BoxFuture, Delegate, Reply, Request, Stats};
-use crate::structs::{Member, Position, Result, SnapshotRequest, SnapshotResponse};
+use crate::structs::{
+    Member, Position, Result, ServiceSpecificRequest, SnapshotRequest, SnapshotResponse,
+};
 use crate::telemetry::metrics;
 
 /// One boxed future per method, so that each call costs only what its own method needs.
@@ -95,8 +98,15 @@ impl Delegate for Server {
     }
 
     fn catalog_version(&self) -> Option<u64> {
-        // Others than the leader may lag behind, and cannot tell.
-        self.is_ready_leader().then(|| self.state.catalog_version())
+        // Others than the leader may lag behind, and cannot tell; without the lease there may be another leader.
+        let leads = self.is_ready_leader() && self.raft.has_lease();
+        leads.then(|| self.state.catalog_version())
+    }
+
+    fn count_kept(&self, request: &ServiceSpecificRequest, found: usize) {
+        metrics::CLIENT_RPC.incr();
+        metrics::RPC_QUERY.incr();
+        asked::count("health", request, found);
     }
 
     fn snapshot_save(

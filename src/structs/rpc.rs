@@ -214,6 +214,10 @@ pub trait Delegate: Send + Sync {
         None
     }
 
+    /// Counts a read of a service's instances that was answered from what was kept for the catalog's version,
+    /// as [`Delegate::call`] would have counted it.
+    fn count_kept(&self, _request: &ServiceSpecificRequest, _found: usize) {}
+
     /// Saves a snapshot: the archive as an open file positioned at its start.
     ///
     /// # Errors

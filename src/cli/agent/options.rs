@@ -147,6 +147,7 @@ pub fn http(config: &Config) -> Result<http::Settings, String> {
         pretty: config.dev_mode,
         coordinates: !config.disable_coordinates,
         use_cache: config.http.use_cache,
+        keep_answers: !config.acl.enabled,
         translate_wan_addrs: config.translate_wan_addrs,
         allow_unprintable: config.disable_http_unprintable_char_filter,
         kv_max_value_size: bytes(limits.kv_max_value_size),

@@ -6,7 +6,7 @@ use crate::structs::ServiceSpecificRequest;
 use crate::telemetry;
 
 /// Counts a query for a service's instances; `family` is `catalog` or `health`.
-pub(super) fn count(family: &str, request: &ServiceSpecificRequest, found: usize) {
+pub(in crate::server) fn count(family: &str, request: &ServiceSpecificRequest, found: usize) {
     let kind = if request.connect {
         "connect"
     } else if request.ingress {
