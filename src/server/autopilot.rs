@@ -147,12 +147,8 @@ impl Server {
                 .lock()
                 .get(&server.id)
                 .is_some_and(|known| now.duration_since(known.since) >= stabilization);
-            let wants_none = self
-                .lan
-                .servers()
-                .iter()
-                .any(|meta| meta.id == server.id && meta.non_voter);
-            if !stable || wants_none {
+            // As in Consul's open edition, `non_voting_server` has no effect.
+            if !stable {
                 continue;
             }
             log::info!(

@@ -131,9 +131,8 @@ impl Server {
             servers.push(meta);
         }
         servers.sort_by(|a, b| a.id.cmp(&b.id));
-        let voters = servers.iter().filter(|meta| !meta.non_voter).count();
         let own = servers.iter().any(|meta| meta.id == self.options.node_id);
-        let enough = own && usize::try_from(expect).is_ok_and(|expect| voters >= expect);
+        let enough = own && usize::try_from(expect).is_ok_and(|expect| servers.len() >= expect);
         enough.then_some(servers)
     }
 
@@ -172,10 +171,7 @@ impl Server {
             "Found expected number of peers, attempting bootstrap"
         );
         let servers = servers.iter().map(|meta| raft::Server {
-            suffrage: match meta.non_voter {
-                true => Suffrage::Nonvoter,
-                false => Suffrage::Voter,
-            },
+            suffrage: Suffrage::Voter,
             id: meta.id.clone(),
             address: meta.rpc.to_string(),
         });

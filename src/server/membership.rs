@@ -19,6 +19,8 @@ use crate::structs::{DCSpecificRequest, Error, RaftRemovePeerRequest, Result};
 const TRANSFER_POLL: Duration = Duration::from_millis(5);
 /// Pause between two looks at whether a server that left is out of the configuration.
 const REMOVAL_POLL: Duration = Duration::from_millis(100);
+/// How long handing over leadership may delay the end of the process.
+const ASIDE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take until it is.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -165,6 +167,23 @@ impl Server {
         }
     }
 
+    /// Before the process ends without leaving: leadership goes to another server at once, instead of being missed.
+    pub async fn step_aside(&self) {
+        if !self.raft.is_leader() || voters(&self.raft.configuration()) < 2 {
+            return;
+        }
+        match drive::timeout(ASIDE_PATIENCE, self.hand_over(None)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                log::warn!(target: "agent.server", error:%; "leadership stays here until it is missed")
+            }
+            Err(_) => log::warn!(
+                target: "agent.server",
+                error = "timeout"; "leadership stays here until it is missed"
+            ),
+        }
+    }
+
     /// Gives up dead servers if those that are left would have no majority without this one.
     async fn make_leaving_safe(&self) -> Result<()> {
         let servers = self.lan.servers();
@@ -205,11 +224,28 @@ impl Server {
         false
     }
 
+    /// The other voter that is there and has most of the log; `None` where the core may choose.
+    async fn best_successor(&self) -> Option<ServerId> {
+        let status = self.raft.status().await?;
+        let servers = self.lan.servers();
+        let is_there = |id: &str| servers.iter().any(|meta| meta.id == id && meta.is_alive());
+        let peers = status.peers.into_iter();
+        let peers = peers.filter(|p| p.last_contact.is_some() && is_there(&p.id));
+        let peers = peers.filter(|p| status.configuration.is_voter(&p.id));
+        // Of those with the same log the one that was heard last.
+        let best = peers.max_by_key(|peer| (peer.matched, std::cmp::Reverse(peer.last_contact)));
+        best.map(|peer| peer.id)
+    }
+
     /// Hands leadership over and waits until another server leads.
     ///
     /// # Errors
     /// When nobody took it in time; this server then still leads.
     pub(super) async fn hand_over(&self, to: Option<ServerId>) -> Result<()> {
+        let to = match to {
+            None => self.best_successor().await,
+            to => to,
+        };
         let to = self.raft.transfer_leadership(to).await.map_err(|error| {
             let why = match error {
                 ProposeError::Refused(

@@ -76,7 +76,6 @@ impl Server {
                 port: o.server_port,
                 protocol: (min, max, current),
                 build: super::CONSUL_VERSION,
-                non_voter: false,
             }),
         })
         .await
@@ -115,7 +114,6 @@ impl Server {
             port: meta.rpc.port(),
             protocol: (min, max, current),
             build: &meta.build,
-            non_voter: meta.non_voter,
         });
         self.ensure_alive(&Registration {
             name: &member.name,
@@ -334,7 +332,6 @@ struct ConsulService<'a> {
     /// Memberlist's oldest, newest and present protocol.
     protocol: (u8, u8, u8),
     build: &'a str,
-    non_voter: bool,
 }
 
 fn tag_id(member: &Member) -> &str {
@@ -359,7 +356,7 @@ fn serf_health(node: &str, status: &str) -> HealthCheck {
 fn consul_service(server: &ConsulService<'_>) -> NodeService {
     let (min, max, current) = server.protocol;
     let meta = [
-        ("non_voter", server.non_voter.to_string()),
+        ("non_voter", "false".to_owned()),
         ("raft_version", "3".to_owned()),
         ("serf_protocol_current", current.to_string()),
         ("serf_protocol_max", max.to_string()),

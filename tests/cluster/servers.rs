@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Test> {
             only_first_expects,
         ),
         test("a_killed_leader_is_replaced", killed_leader),
+        test("a_stopped_leader_hands_over_first", stopped_leader),
         test("a_killed_follower_comes_back", killed_follower),
         test(
             "a_whole_cluster_comes_back_at_other_addresses",
@@ -105,6 +106,29 @@ fn killed_leader() {
     fleet.wait_health(first, first, Some("passing"));
     assert_eq!(fleet.value(first, "after", "").as_deref(), Some("v"));
     fleet.wait_exactly(other, &[1, 2, 3]);
+}
+
+fn stopped_leader() {
+    let mut fleet = Fleet::formed(3, DEFAULT_TIMINGS);
+    fleet.put_soon(1, "before");
+    let first = fleet.wait_leader(1);
+    let other = first % 3 + 1;
+    fleet.agent(first).process().signal(libc::SIGTERM);
+    let status = fleet.agent(first).process().wait(PATIENCE);
+    assert_eq!(
+        status.code(),
+        Some(1),
+        "servers do not leave when they are stopped"
+    );
+    // It is not missed: another one leads already, which no election would bring about this soon.
+    let second = fleet.leader(other);
+    assert!(
+        second.is_some_and(|second| second != first),
+        "{second:?}\n{}",
+        fleet.logs()
+    );
+    let took = fleet.put_soon(other, "after");
+    println!("default timings: the next write came {took:?} after the leader was stopped");
 }
 
 fn killed_follower() {

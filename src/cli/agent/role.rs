@@ -108,6 +108,13 @@ impl Role {
         }
     }
 
+    /// Does what must be done before the shutdown.
+    pub async fn step_aside(&self) {
+        if let Role::Server(server) = self {
+            server.running.server.step_aside().await;
+        }
+    }
+
     /// Waits for the end after the shutdown.
     pub async fn join(self) {
         match self {

@@ -403,6 +403,7 @@ impl Process {
             );
         }
         log::info!(target: "agent", "Waiting for endpoints to shut down");
+        self.role.step_aside().await;
         self.shutdown.trigger();
         for task in self.http_tasks {
             task.await;
