@@ -114,8 +114,16 @@ async fn services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 #[derive(Default)]
 struct Sets {
     tags: BTreeSet<String>,
-    proxy_for: BTreeSet<String>,
-    sources: BTreeSet<String>,
+    /// In the order in which they are met, as Consul shows these two.
+    proxy_for: Vec<String>,
+    sources: Vec<String>,
+}
+
+/// Adds what is not there yet.
+fn add(list: &mut Vec<String>, text: &str) {
+    if !list.iter().any(|known| known == text) {
+        list.push(text.to_owned());
+    }
 }
 
 /// Sums instances up by service name, sorted.
@@ -131,11 +139,12 @@ fn summarize(instances: &[CheckServiceNode]) -> Vec<Summary> {
         summary.nodes.push(node.node.clone());
         sets.tags.extend(service.tags.iter().flatten().cloned());
         if service.kind == "connect-proxy" {
-            sets.proxy_for
-                .insert(service.proxy.destination_service_name.clone());
+            add(&mut sets.proxy_for, &service.proxy.destination_service_name);
         }
         let source = service.meta.as_ref().and_then(|m| m.get("external-source"));
-        sets.sources.extend(source.cloned());
+        source
+            .iter()
+            .for_each(|source| add(&mut sets.sources, source));
         for check in instance.checks.iter().flatten() {
             match check.status.as_str() {
                 "passing" => summary.passing += 1,
@@ -145,11 +154,11 @@ fn summarize(instances: &[CheckServiceNode]) -> Vec<Summary> {
             }
         }
     }
-    let list = |set: BTreeSet<String>| (!set.is_empty()).then(|| set.into_iter().collect());
+    let list = |found: Vec<String>| (!found.is_empty()).then_some(found);
     let finish = |(name, (mut summary, sets)): (&str, (Summary, Sets))| {
         summary.name = name.to_owned();
         summary.nodes.sort();
-        summary.tags = list(sets.tags);
+        summary.tags = list(sets.tags.into_iter().collect());
         summary.proxy_for = list(sets.proxy_for);
         summary.external_sources = list(sets.sources);
         summary
