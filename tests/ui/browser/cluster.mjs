@@ -9,23 +9,9 @@ export default async function cluster({ args, assert, tab, visit, see, ask, api 
   assert.equal(await servers.getByText('Leader').count(), 1);
   await page.getByText('may lose 1 server').waitFor();
   await page.getByRole('region', { name: 'Members' }).locator('.row').nth(2).waitFor();
-  await page.screenshot({ path: `${args.shots}/cluster-overview.png` });
+  await page.screenshot({ path: `${args.shots}/${args.prefix}cluster-overview.png` });
 
-  // The other datacenter: its nodes, its keys, and back.
-  await visit(page, 'dc1/nodes');
-  await page.getByRole('link', { name: 'n1', exact: true }).waitFor();
-  await page.getByLabel('Datacenter').selectOption('dc2');
-  await page.getByRole('link', { name: 'far', exact: true }).waitFor();
-  assert.equal(await page.getByRole('link', { name: 'n1', exact: true }).count(), 0);
-  await visit(page, 'dc2/kv/?new=1');
-  await page.getByLabel('Key', { exact: true }).fill('over-there');
-  await page.getByLabel('Value').fill('yes');
-  await page.getByRole('button', { name: 'Save' }).click();
-  await page.waitForURL(/dc2\/kv\/over-there$/);
-  assert.equal((await api('GET', 'kv/over-there?raw&dc=dc2')).text, 'yes');
-  assert.equal((await api('GET', 'kv/over-there')).status, 404);
-  await page.getByLabel('Datacenter').selectOption('dc1');
-  await see(page, 'No keys');
+  if (args.far) await elsewhere(page, { assert, visit, see, api });
 
   // Without a majority nothing can be read or written, and the page says why.
   await api('PUT', 'kv/here', 'before');
@@ -41,4 +27,22 @@ export default async function cluster({ args, assert, tab, visit, see, ask, api 
   await page.getByRole('button', { name: 'Save', exact: true }).click();
   await see(page, 'Saved.');
   assert.equal((await api('GET', 'kv/here?raw')).text, 'during');
+}
+
+// The other datacenter: its nodes, its keys, and back.
+async function elsewhere(page, { assert, visit, see, api }) {
+  await visit(page, 'dc1/nodes');
+  await page.getByRole('link', { name: 'n1', exact: true }).waitFor();
+  await page.getByLabel('Datacenter').selectOption('dc2');
+  await page.getByRole('link', { name: 'far', exact: true }).waitFor();
+  assert.equal(await page.getByRole('link', { name: 'n1', exact: true }).count(), 0);
+  await visit(page, 'dc2/kv/?new=1');
+  await page.getByLabel('Key', { exact: true }).fill('over-there');
+  await page.getByLabel('Value').fill('yes');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.waitForURL(/dc2\/kv\/over-there$/);
+  assert.equal((await api('GET', 'kv/over-there?raw&dc=dc2')).text, 'yes');
+  assert.equal((await api('GET', 'kv/over-there')).status, 404);
+  await page.getByLabel('Datacenter').selectOption('dc1');
+  await see(page, 'No keys');
 }
