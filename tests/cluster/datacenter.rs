@@ -74,10 +74,15 @@ impl Datacenter {
         self.wait_for_leader();
     }
 
-    /// Starts a client agent and waits until the catalog has it.
-    pub fn start_client(&mut self, binary: &Path, name: &str) {
+    /// Starts a client agent, whether or not there are servers.
+    pub fn start_lonely_client(&mut self, binary: &Path, name: &str) {
         let host = 50 + self.members.len() as u8;
         self.start(binary, name, host, "");
+    }
+
+    /// Starts a client agent and waits until the catalog has it.
+    pub fn start_client(&mut self, binary: &Path, name: &str) {
+        self.start_lonely_client(binary, name);
         self.get(name).agent.wait_client_ready(PATIENCE);
     }
 

@@ -1,6 +1,7 @@
 //! Agents that speak to each other over the wire, ours and the real Consul's.
 
 mod beside_consul;
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod datacenter;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut tests = rpc::tests();
+    tests.extend(client::tests());
     tests.extend(mixed::tests());
     tests.extend(servers::tests());
     tests.extend(rounds::tests());

@@ -1,5 +1,5 @@
-//! Real Consul 1.8.7 and consul-lite in one datacenter: our client agents with real servers, with and without
-//! encrypted gossip. Each goes through the same life.
+//! Real Consul 1.8.7 and consul-lite in one datacenter: our client agents with real servers, and real client
+//! agents with our servers, with and without encrypted gossip. Each goes through the same life.
 
 use std::path::Path;
 
@@ -12,20 +12,37 @@ use crate::datacenter::{Datacenter, real};
 const ENCRYPTED: &str = r#""encrypt": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=","#;
 
 pub fn tests() -> Vec<Test> {
-    let case = |name: &str, servers: u8, extra: &'static str| {
+    let case = |name: &str, servers: u8, extra: &'static str, ours_serve: bool| {
         Test::new(format!("mixed::{name}"), move || {
             let real = match real() {
                 Ok(real) => real,
                 Err(why) => return Outcome::Skipped(why),
             };
-            life(servers, extra, &real, &consul_lite());
+            let ours = consul_lite();
+            match ours_serve {
+                true => life(servers, extra, &ours, &real),
+                false => life(servers, extra, &real, &ours),
+            }
             Outcome::Passed
         })
     };
     vec![
-        case("our_client_with_a_real_server", 1, ""),
-        case("our_client_with_three_real_servers", 3, ""),
-        case("our_client_with_a_real_server_encrypted", 1, ENCRYPTED),
+        case("our_client_with_a_real_server", 1, "", false),
+        case("our_client_with_three_real_servers", 3, "", false),
+        case(
+            "our_client_with_a_real_server_encrypted",
+            1,
+            ENCRYPTED,
+            false,
+        ),
+        case("a_real_client_with_our_server", 1, "", true),
+        case("a_real_client_with_three_of_our_servers", 3, "", true),
+        case(
+            "a_real_client_with_our_server_encrypted",
+            1,
+            ENCRYPTED,
+            true,
+        ),
     ]
 }
 
