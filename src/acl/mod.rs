@@ -13,8 +13,10 @@
 
 mod authorizer;
 mod builtin;
+mod compile;
 mod level;
 mod printer;
+mod resolver;
 mod rules;
 mod table;
 
@@ -23,6 +25,8 @@ mod twin;
 
 pub use authorizer::{Ask, Authorizer, Default};
 pub use builtin::*;
+pub use compile::compile;
 pub use level::{Level, Resource, Scalar};
 pub use printer::translate;
+pub use resolver::{Resolver, require};
 pub use rules::{Rule, Rules, Syntax};

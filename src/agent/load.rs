@@ -39,7 +39,7 @@ impl Agent {
         let _quiet = self.local.pause_sync().await;
         let known = self.local.checks();
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
-        let tokens = set_tokens(&self.tokens, &new);
+        let tokens = set_tokens(&self.tokens, &new, self.persist.as_ref());
         self.cache.set_rate(fetch_rate(&new));
         self.local.load_metadata(node_metadata(&new));
         self.local

@@ -4,6 +4,7 @@
 //! Leaves to others: how the catalog is stored and replicated (behind the `Delegate`), HTTP and DNS.
 //! Source: `docs/reference/http-2.md` sections 3 to 6.
 
+mod acl;
 pub mod ae;
 pub mod cache;
 pub mod check;
@@ -27,9 +28,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use log::error;
+use log::{error, warn};
 use smol::lock::Semaphore;
 
+use crate::acl::Resolver;
 use crate::config::Config;
 use crate::drive::{Handle, Rate, Shutdown, Task};
 use crate::net::tls_client::ClientTls;
@@ -39,7 +41,7 @@ use crate::structs::{CheckKind, CheckType, Error, Result};
 use cache::Cache;
 use checks::{CheckTls, MAX_RUNNING, Runner, Surroundings};
 use local::{Identity, State};
-use persist::Persist;
+use persist::{Persist, PersistedTokens};
 use token::{Tokens, Which};
 
 /// Metadata key of the network segment, which every agent publishes.
@@ -83,6 +85,7 @@ pub struct Agent {
     config: RwLock<Arc<Config>>,
     /// The way to the servers and the gossip pool.
     pub delegate: Arc<dyn Delegate>,
+    resolver: Arc<dyn Resolver>,
     /// Services and checks this agent owns.
     pub local: Arc<State>,
     /// The agent's own tokens.
@@ -115,6 +118,7 @@ impl Agent {
         config: Arc<Config>,
         node_id: &str,
         delegate: Arc<dyn Delegate>,
+        resolver: Arc<dyn Resolver>,
         handle: Handle,
         events: Arc<event::Buffer>,
     ) -> Arc<Self> {
@@ -126,13 +130,14 @@ impl Agent {
             tagged_addresses: config.tagged_addresses.clone(),
         };
         let tokens = Arc::new(Tokens::default());
-        set_tokens(&tokens, &config);
+        let persistent = !config.dev_mode && !config.data_dir.is_empty();
+        let persist = persistent.then(|| Persist::new(PathBuf::from(&config.data_dir)));
+        set_tokens(&tokens, &config, persist.as_ref());
         let interval = config.check_update_interval;
         let local = Arc::new(State::new(identity, tokens.clone(), interval));
         local.load_metadata(node_metadata(&config));
         local.set_discard_check_output(config.discard_check_output);
         let cache = Cache::new(delegate.clone(), handle.clone(), fetch_rate(&config));
-        let persistent = !config.dev_mode && !config.data_dir.is_empty();
         let around = Surroundings {
             state: local.clone(),
             delegate: delegate.clone(),
@@ -143,12 +148,13 @@ impl Agent {
         };
         Arc::new(Self {
             delegate,
+            resolver,
             local,
             tokens,
             events,
             cache,
             around,
-            persist: persistent.then(|| Persist::new(PathBuf::from(&config.data_dir))),
+            persist,
             running: Mutex::default(),
             gate: smol::lock::Mutex::new(()),
             tasks: Mutex::default(),
@@ -262,6 +268,26 @@ impl Agent {
         (ttls.count(), running.values().filter(is_script).count())
     }
 
+    /// Keeps the present tokens for the next start, if that is wanted.
+    pub async fn persist_tokens(&self) {
+        let Some(persist) = self.persist.clone() else {
+            return;
+        };
+        if !self.config().acl.token_persistence {
+            return;
+        }
+        let kept = PersistedTokens {
+            replication: self.tokens.get(Which::Replication),
+            agent_master: self.tokens.get(Which::AgentMaster),
+            default: self.tokens.user(),
+            agent: self.tokens.get(Which::Agent),
+        };
+        let saved = smol::unblock(move || persist.save_tokens(&kept)).await;
+        if let Err(e) = saved {
+            warn!(target: "agent", error = e.text(); "failed to persist tokens");
+        }
+    }
+
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,12 +301,45 @@ fn fetch_rate(config: &Config) -> Rate {
     }
 }
 
-fn set_tokens(tokens: &Tokens, config: &Config) -> bool {
+/// Takes the tokens of the configuration, or those set while the agent ran, if they are kept.
+fn set_tokens(tokens: &Tokens, config: &Config, persist: Option<&Persist>) -> bool {
     let from = &config.acl.tokens;
-    let changed = tokens.set(Which::Default, &from.default);
-    tokens.set(Which::AgentMaster, &from.agent_master);
-    tokens.set(Which::Replication, &from.replication);
-    tokens.set(Which::Agent, &from.agent) || changed
+    let kept = match persist.filter(|_| config.acl.token_persistence) {
+        None => PersistedTokens::default(),
+        Some(persist) => persist.tokens().unwrap_or_else(|e| {
+            warn!(target: "agent", error = e.text(); "unable to load persisted tokens");
+            PersistedTokens::default()
+        }),
+    };
+    let mut changed = false;
+    for (which, name, configured, kept) in [
+        (Which::Default, "default", &from.default, &kept.default),
+        (Which::Agent, "agent", &from.agent, &kept.agent),
+        (
+            Which::AgentMaster,
+            "agent_master",
+            &from.agent_master,
+            &kept.agent_master,
+        ),
+        (
+            Which::Replication,
+            "replication",
+            &from.replication,
+            &kept.replication,
+        ),
+    ] {
+        if !kept.is_empty() && !configured.is_empty() {
+            warn!(
+                target: "agent",
+                "\"{name}\" token present in both the configuration and persisted token store, \
+                 using the persisted token"
+            );
+        }
+        let token = if kept.is_empty() { configured } else { kept };
+        let differs = tokens.set(which, token);
+        changed |= differs && matches!(which, Which::Default | Which::Agent);
+    }
+    changed
 }
 
 fn check_tls(config: &Config) -> CheckTls {

@@ -16,7 +16,7 @@ use md5::{Digest, Md5};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::structs::go::new_uuid;
+use crate::structs::go::{new_uuid, omitempty};
 use crate::structs::{CheckType, Error, HealthCheck, NodeService, Result};
 use crate::wire::json;
 
@@ -64,6 +64,20 @@ pub(super) struct PersistedState {
     pub expires: i64,
 }
 
+/// `acl-tokens.json`.
+#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct PersistedTokens {
+    #[serde(rename = "replication", serialize_with = "omitempty")]
+    pub replication: String,
+    #[serde(rename = "agent_master", serialize_with = "omitempty")]
+    pub agent_master: String,
+    #[serde(rename = "default", serialize_with = "omitempty")]
+    pub default: String,
+    #[serde(rename = "agent", serialize_with = "omitempty")]
+    pub agent: String,
+}
+
 /// The files of one agent.
 #[derive(Clone)]
 pub(super) struct Persist {
@@ -109,6 +123,29 @@ impl Persist {
         let id = &state.check_id;
         write(&self.state_file(id), state, false)
             .map_err(|e| Error::new(format!("failed persisting state for check \"{id}\": {e}")))
+    }
+
+    fn tokens_file(&self) -> PathBuf {
+        self.data_dir.join("acl-tokens.json")
+    }
+
+    /// Writes the tokens that were set while the agent ran.
+    pub(super) fn save_tokens(&self, tokens: &PersistedTokens) -> Result<()> {
+        write(&self.tokens_file(), tokens, true)
+            .map_err(|e| Error::new(format!("failed to persist ACL tokens: {e}")))
+    }
+
+    /// The tokens that were set while the agent ran; nothing if none were.
+    ///
+    /// # Errors
+    /// When there is a file that cannot be read.
+    pub(super) fn tokens(&self) -> Result<PersistedTokens> {
+        match read(&self.tokens_file()) {
+            Ok(text) => json::from_slice_lenient(&text)
+                .map_err(|e| Error::new(format!("failed to decode ACL tokens: {e}"))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(PersistedTokens::default()),
+            Err(e) => Err(Error::new(format!("failed reading acl-tokens.json: {e}"))),
+        }
     }
 
     /// Forgets a service.

@@ -337,6 +337,7 @@ fn tls_options(args: &Parsed, verify: bool) -> ClientTls {
         (!text.is_empty()).then(|| PathBuf::from(text))
     };
     ClientTls {
+        ca_pem: String::new(),
         ca_file: path("ca-file", "CONSUL_CACERT"),
         ca_path: path("ca-path", "CONSUL_CAPATH"),
         cert_file: path("client-cert", "CONSUL_CLIENT_CERT"),

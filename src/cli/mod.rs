@@ -4,6 +4,7 @@
 //! environment variables are Consul's, also when the binary is run under another name.
 //! Source: `docs/reference/cli.md`.
 
+mod acl;
 mod agent;
 mod catalog;
 mod client;
@@ -18,6 +19,7 @@ mod keygen;
 mod kv;
 mod leave;
 mod lock;
+mod login;
 mod maint;
 mod members;
 mod monitor;
@@ -40,6 +42,7 @@ const NO_COMMAND: u8 = 127;
 
 /// All commands, in the order of their names.
 const COMMANDS: &[Command] = &[
+    acl::COMMAND,
     agent::COMMAND,
     catalog::COMMAND,
     event::COMMAND,
@@ -50,6 +53,8 @@ const COMMANDS: &[Command] = &[
     kv::COMMAND,
     leave::COMMAND,
     lock::COMMAND,
+    login::LOGIN,
+    login::LOGOUT,
     maint::COMMAND,
     members::COMMAND,
     monitor::COMMAND,
@@ -65,15 +70,12 @@ const COMMANDS: &[Command] = &[
 
 /// Commands of Consul for what this agent does not have.
 const ABSENT: &[(&str, &str)] = &[
-    ("acl", "ACLs are"),
     ("config", "configuration entries are"),
     ("connect", "Connect is"),
     ("debug", "the debugging archive is"),
     ("exec", "remote execution is"),
     ("intention", "Connect is"),
     ("keyring", "gossip encryption is"),
-    ("login", "auth methods are"),
-    ("logout", "auth methods are"),
     ("tls", "the built-in certificate authority is"),
 ];
 

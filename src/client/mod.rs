@@ -1,10 +1,11 @@
 //! What a client agent is: a member of the LAN pool that keeps no catalog and has every call answered by the
 //! servers it finds there.
 //!
-//! `servers` knows whom to ask, `forward` asks with Consul's rules for trying again, `lan` follows the pool,
+//! `acl` asks what tokens may do, `servers` knows whom to ask, `forward` asks with Consul's rules for trying again, `lan` follows the pool,
 //! `snapshot` saves and restores through a server. Knows no HTTP.
 //! Source: `docs/reference/rpc.md` sections 8 to 10.
 
+mod acl;
 mod delegate;
 mod forward;
 mod lan;
@@ -22,6 +23,7 @@ use crate::net::pool::Pool;
 use crate::serf::Area;
 use crate::serf::join::Joiner;
 
+pub use acl::{AclOptions, DownPolicy, RemoteResolver};
 pub use start::Running;
 
 use servers::Servers;

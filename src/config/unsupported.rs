@@ -11,10 +11,6 @@ pub fn unsupported(config: &Config) -> Vec<String> {
     let joins = |list: &[String]| !list.is_empty();
     let faults: &[(bool, &str)] = &[
         (
-            config.acl.enabled,
-            "ACLs are not supported yet: remove 'acl' and 'acl_datacenter'",
-        ),
-        (
             config.primary_datacenter != config.datacenter,
             "federation is not supported yet: remove 'primary_datacenter' or set it to the own datacenter",
         ),

@@ -22,6 +22,7 @@ use super::request::Request;
 use super::settings::Settings;
 use super::{recursor, trim};
 use crate::agent::cache::Cache;
+use crate::agent::token::Tokens;
 use crate::drive;
 use crate::structs::go::GoDuration;
 use crate::structs::rpc::{BoxFuture, Delegate};
@@ -53,6 +54,7 @@ pub struct Dns {
     pub(super) delegate: Arc<dyn Delegate>,
     /// The agent's cache, for `use_cache`.
     pub(super) cache: OnceLock<Arc<Cache>>,
+    pub(super) tokens: OnceLock<Arc<Tokens>>,
     settings: RwLock<Arc<InForce>>,
     /// Room for questions that wait for recursors.
     waiting: Semaphore,
@@ -74,11 +76,17 @@ impl Dns {
         Arc::new(Self {
             delegate,
             cache: OnceLock::new(),
+            tokens: OnceLock::new(),
             waiting: recursor::waiting_room(),
             domain_query: telemetry::sample("dns.domain_query", &labels),
             ptr_query: telemetry::sample("dns.ptr_query", &labels),
             settings: RwLock::new(InForce::new(settings)),
         })
+    }
+
+    /// Says whose default token lookups carry; the first call counts.
+    pub fn set_tokens(&self, tokens: Arc<Tokens>) {
+        let _ = self.tokens.set(tokens);
     }
 
     /// Says where answers are kept that `use_cache` asks for; the first call counts.

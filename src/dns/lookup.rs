@@ -172,7 +172,10 @@ impl Dns {
         meta: impl Fn(&M::Reply) -> &QueryMeta,
     ) -> Result<M::Reply> {
         let mut options = QueryOptions {
-            token: settings.token.clone(),
+            token: match self.tokens.get() {
+                Some(tokens) if settings.token_of_agent => tokens.user(),
+                _ => settings.token.clone(),
+            },
             allow_stale: settings.allow_stale,
             use_cache: settings.use_cache,
             max_age: GoDuration::from(settings.cache_max_age),

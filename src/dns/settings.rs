@@ -83,6 +83,8 @@ pub struct Settings {
     pub alt_domain: Option<Name>,
     /// The token that lookups carry.
     pub token: String,
+    /// It is the agent's own default token, which may change while the agent runs.
+    pub token_of_agent: bool,
     /// Asked in this order, unless at random.
     pub recursors: Vec<SocketAddr>,
     pub random_recursors: bool,
@@ -137,6 +139,7 @@ impl Settings {
         let limit = |n: i64| usize::try_from(n).unwrap_or(0);
         let tokens = &config.acl.tokens;
         Ok(Self {
+            token_of_agent: tokens.dns.is_empty(),
             token: if tokens.dns.is_empty() {
                 tokens.default.clone()
             } else {
@@ -175,6 +178,7 @@ impl Settings {
             datacenter: datacenter.to_owned(),
             domain: Name::parse(domain)?.to_lowercase(),
             alt_domain: None,
+            token_of_agent: false,
             token: String::new(),
             recursors: Vec::new(),
             random_recursors: false,

@@ -139,11 +139,11 @@ fn compile_match(
         Operator::Matches => matches!(kind, Kind::Text),
         Operator::In => matches!(
             kind,
-            Kind::Text | Kind::Texts | Kind::TextMap | Kind::StructMap(_)
+            Kind::Text | Kind::Texts | Kind::TextMap | Kind::TextsMap | Kind::StructMap(_)
         ),
         Operator::Empty => matches!(
             kind,
-            Kind::Texts | Kind::TextMap | Kind::StructMap(_) | Kind::Structs(_)
+            Kind::Texts | Kind::TextMap | Kind::TextsMap | Kind::StructMap(_) | Kind::Structs(_)
         ),
     };
     if !fits {
@@ -208,6 +208,7 @@ fn resolve(
                 .position(|(field, _)| field == name)
                 .map(|at| (Step::Field(at), &fields[at].1)),
             (Kind::TextMap, None) => Some((Step::Key(name.clone()), &Kind::Text)),
+            (Kind::TextsMap, None) => Some((Step::Key(name.clone()), &Kind::Texts)),
             (Kind::StructMap(inner), None) => Some((Step::Key(name.clone()), *inner)),
             _ => None,
         };
@@ -302,6 +303,10 @@ impl Test {
                 Some(text) => self.reach(Value::Text(text), rest),
                 None => self.absent(),
             },
+            (Value::TextsMap(map), Step::Key(key)) => match map.and_then(|map| map.get(key)) {
+                Some(list) => self.reach(Value::Texts(list.as_deref().unwrap_or_default()), rest),
+                None => self.absent(),
+            },
             (Value::StructMap(map), Step::Key(key)) => match map.at_key(key) {
                 Some(item) => self.reach(Value::Struct(item), rest),
                 None => self.absent(),
@@ -320,9 +325,13 @@ impl Test {
             (Operand::In(wanted), Value::TextMap(map)) => {
                 map.is_some_and(|map| map.contains_key(wanted))
             }
+            (Operand::In(wanted), Value::TextsMap(map)) => {
+                map.is_some_and(|map| map.contains_key(wanted))
+            }
             (Operand::In(wanted), Value::StructMap(map)) => map.at_key(wanted).is_some(),
             (Operand::Empty, Value::Texts(list)) => list.is_empty(),
             (Operand::Empty, Value::TextMap(map)) => map.is_none_or(|map| map.is_empty()),
+            (Operand::Empty, Value::TextsMap(map)) => map.is_none_or(|map| map.is_empty()),
             (Operand::Empty, Value::StructMap(map)) => map.len() == 0,
             (Operand::Empty, Value::Structs(list)) => list.len() == 0,
             (Operand::Matches(regex), Value::Text(text)) => regex.is_match(text),

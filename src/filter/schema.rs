@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::structs::{
-    CheckServiceNode, ConnectProxyConfig, ExposeConfig, ExposePath, HealthCheck, MeshGatewayConfig,
-    Node, NodeInfo, NodeService, ServiceAddress, ServiceConnect, ServiceNode, Upstream, Weights,
+    CheckServiceNode, ConnectProxyConfig, ExposeConfig, ExposePath, HealthCheck, JwtIdentity,
+    MeshGatewayConfig, Node, NodeInfo, NodeService, ServiceAddress, ServiceConnect, ServiceNode,
+    Upstream, Weights,
 };
 
 /// The fields of a structure in the order of their numbers.
@@ -23,6 +24,8 @@ pub enum Kind {
     /// List of texts.
     Texts,
     TextMap,
+    /// Map to lists of texts.
+    TextsMap,
     Struct(fn() -> &'static Schema),
     /// List of structures.
     Structs(fn() -> &'static Schema),
@@ -39,6 +42,7 @@ pub enum Value<'a> {
     Bool(bool),
     Texts(&'a [String]),
     TextMap(Option<&'a BTreeMap<String, String>>),
+    TextsMap(Option<&'a BTreeMap<String, Option<Vec<String>>>>),
     Struct(&'a dyn Item),
     Structs(&'a dyn Items),
     StructMap(&'a dyn ItemMap),
@@ -109,6 +113,9 @@ macro_rules! kind {
     (text_map) => {
         Kind::TextMap
     };
+    (texts_map) => {
+        Kind::TextsMap
+    };
     (item $of:ty) => {
         Kind::Struct(<$of>::schema)
     };
@@ -138,6 +145,9 @@ macro_rules! value {
     };
     (text_map $v:expr) => {
         Value::TextMap($v.as_ref())
+    };
+    (texts_map $v:expr) => {
+        Value::TextsMap($v.as_ref())
     };
     (item $v:expr) => {
         Value::Struct(&$v)
@@ -250,6 +260,11 @@ fields!(NodeInfo {
     "Meta" meta: text_map,
     "Services" services: items NodeService,
     "Checks" checks: items HealthCheck,
+});
+
+fields!(JwtIdentity {
+    "value" value: text_map,
+    "list" list: texts_map,
 });
 
 fields!(ServiceAddress {

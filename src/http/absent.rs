@@ -1,4 +1,4 @@
-//! Endpoints of features that this agent does not have: ACLs, prepared queries, Connect, config entries.
+//! Endpoints of features that this agent does not have: prepared queries, Connect, config entries.
 //!
 //! Holds true: a read is answered as Consul answers it while the feature is off or unused; whatever
 //! would need the feature is refused, nothing is ever said to be done that was not.
@@ -18,42 +18,12 @@ use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::{self, Ask, Resource};
 use crate::drive;
 use crate::structs::rpc::method;
-use crate::structs::{ACL_DISABLED, DCSpecificRequest, QUERY_NOT_FOUND, QueryMeta, QueryOptions};
+use crate::structs::{DCSpecificRequest, QUERY_NOT_FOUND, QueryMeta, QueryOptions};
 
 pub(super) const ROUTES: &[Route] = routes! {
-    "/v1/acl/bootstrap" [PUT] acl;
-    "/v1/acl/login" [POST] acl;
-    "/v1/acl/logout" [POST] acl;
-    "/v1/acl/replication" [GET] acl;
-    "/v1/acl/policies" [GET] acl;
-    "/v1/acl/policy" [PUT] acl;
-    "/v1/acl/policy/" [GET PUT DELETE] acl;
-    "/v1/acl/policy/name/" [GET] acl;
-    "/v1/acl/roles" [GET] acl;
-    "/v1/acl/role" [PUT] acl;
-    "/v1/acl/role/name/" [GET] acl;
-    "/v1/acl/role/" [GET PUT DELETE] acl;
-    "/v1/acl/binding-rules" [GET] acl;
-    "/v1/acl/binding-rule" [PUT] acl;
-    "/v1/acl/binding-rule/" [GET PUT DELETE] acl;
-    "/v1/acl/auth-methods" [GET] acl;
-    "/v1/acl/auth-method" [PUT] acl;
-    "/v1/acl/auth-method/" [GET PUT DELETE] acl;
-    "/v1/acl/rules/translate" [POST] acl;
-    "/v1/acl/rules/translate/" [GET] acl;
-    "/v1/acl/tokens" [GET] acl;
-    "/v1/acl/token" [PUT] acl;
-    "/v1/acl/token/self" [GET] acl;
-    "/v1/acl/token/" [GET PUT DELETE] acl;
-    "/v1/acl/create" [PUT] acl;
-    "/v1/acl/update" [PUT] acl;
-    "/v1/acl/destroy/" [PUT] acl;
-    "/v1/acl/info/" [GET] acl;
-    "/v1/acl/clone/" [PUT] acl;
-    "/v1/acl/list" [GET] acl;
-    "/v1/internal/acl/authorize" [POST] acl;
     "/v1/query" [GET POST] queries;
     "/v1/query/" [GET PUT DELETE] query;
     "/v1/config" [PUT] config_write;
@@ -81,10 +51,6 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(300);
 /// The longest wait of a blocking query.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
-async fn acl(_: &Ctx, _: &mut Request) -> Result<Response, HttpError> {
-    Err(HttpError::new(StatusCode::UNAUTHORIZED, ACL_DISABLED))
-}
-
 /// Answers a read of something that is always empty. It never changes, so a blocking query waits out
 /// its time.
 async fn empty(
@@ -93,6 +59,9 @@ async fn empty(
     options: &QueryOptions,
     text: &str,
 ) -> Result<Response, HttpError> {
+    if ctx.agent().is_some() {
+        ctx.authorizer(req).await?;
+    }
     let args = DCSpecificRequest {
         datacenter: req.datacenter(ctx),
         ..DCSpecificRequest::default()
@@ -177,6 +146,12 @@ async fn config(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         let text = format!("invalid config entry kind: {kind}");
         return Err(HttpError::internal(text));
     }
+    if let Some(name) = name
+        && kind != "proxy-defaults"
+        && ctx.agent().is_some()
+    {
+        ctx.require(req, Ask::Read(Resource::Service, name)).await?;
+    }
     let answer = empty(ctx, req, &options, "[]").await?;
     let Some(name) = name else {
         return Ok(answer);
@@ -224,6 +199,10 @@ async fn intention_match(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpE
             "required query parameter 'name' not set",
         ));
     }
+    let authorizer = ctx.authorizer(req).await?;
+    for name in req.query.all("name") {
+        acl::require(&authorizer, Ask::Read(Resource::Intention, name))?;
+    }
     let names: BTreeMap<&str, Option<()>> = req.query.all("name").map(|n| (n, None)).collect();
     Response::json(&names)
 }
@@ -243,7 +222,13 @@ async fn intention_check(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpE
             return Err(HttpError::internal(text));
         }
     }
-    Response::json(&Allowed { allowed: true })
+    let destination = req.query.value("destination");
+    ctx.require(req, Ask::Read(Resource::Service, destination))
+        .await?;
+    let acl = &super::agent::agent(ctx)?.config().acl;
+    Response::json(&Allowed {
+        allowed: !acl.enabled || acl.default_policy != "deny",
+    })
 }
 
 /// The servers say so: a client agent relays it.
@@ -276,8 +261,14 @@ async fn discovery_chain(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpE
 async fn gateway_services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     req.no_namespace()?;
     let options = req.discovery_options(ctx)?;
-    req.rest_or("Missing gateway name")?;
-    let answer = empty(ctx, req, &options, "null").await?;
+    let gateway = req.rest_or("Missing gateway name")?;
+    ctx.require(req, Ask::Read(Resource::Service, &gateway))
+        .await?;
+    let text = match ctx.agent().is_some_and(|agent| agent.config().acl.enabled) {
+        true => "[]",
+        false => "null",
+    };
+    let answer = empty(ctx, req, &options, text).await?;
     Ok(with_consistency(answer, &options))
 }
 

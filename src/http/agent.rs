@@ -11,6 +11,7 @@ use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::{Ask, Resource, Scalar};
 use crate::agent::Agent;
 use crate::agent::token::Which;
 use crate::structs::go::quote;
@@ -61,17 +62,24 @@ async fn members(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
             false => format!("segment {} not found", quote(segment)),
         }));
     }
-    let members: Option<Vec<Member>> = ctx.delegate.members(wan);
+    let authorizer = ctx.authorizer(req).await?;
+    let mut members: Option<Vec<Member>> = ctx.delegate.members(wan);
+    if let Some(members) = &mut members {
+        members.retain(|member| authorizer.reads(Resource::Node, &member.name));
+    }
     Response::json(&members)
 }
 
-async fn reload(ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError> {
+async fn reload(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.agent_write(req).await?;
     agent(ctx)?.request_reload().await?;
     Ok(Response::empty())
 }
 
 async fn maintenance(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     let enable = enable(req)?;
+    let ask = Ask::Write(Resource::Node, &ctx.settings.node_name);
+    ctx.require(req, ask).await?;
     let agent = agent(ctx)?;
     if enable {
         let reason = req.query.value("reason");
@@ -86,18 +94,21 @@ async fn maintenance(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError
 }
 
 async fn join(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.agent_write(req).await?;
     let wan = !req.query.value("wan").is_empty();
     let address = req.rest().to_owned();
     ctx.delegate.join(vec![address], wan).await?;
     Ok(Response::empty())
 }
 
-async fn leave(ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError> {
+async fn leave(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.agent_write(req).await?;
     agent(ctx)?.request_leave().await?;
     Ok(Response::empty())
 }
 
 async fn force_leave(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.require(req, Ask::WriteScalar(Scalar::Operator)).await?;
     let prune = req.query.has("prune");
     let node = req.rest().to_owned();
     ctx.delegate.force_leave(node, prune).await?;
@@ -116,6 +127,7 @@ async fn token(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     if !agent.config().acl.enabled {
         return Err(HttpError::new(StatusCode::UNAUTHORIZED, ACL_DISABLED));
     }
+    ctx.agent_write(req).await?;
     let which = req.rest().to_owned();
     let body: TokenBody = req.json("api.AgentToken").await?;
     let Some(slot) = Which::parse(&which) else {
@@ -123,6 +135,7 @@ async fn token(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         return Err(HttpError::not_found(text));
     };
     let changed = agent.tokens.set(slot, &body.token);
+    agent.persist_tokens().await;
     if changed && matches!(slot, Which::Default | Which::Agent) {
         agent.local.trigger().full();
     }

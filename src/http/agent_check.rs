@@ -12,6 +12,7 @@ use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::Resource;
 use crate::agent::Source;
 use crate::agent::check::{NewCheck, health_of_definition};
 use crate::agent::definition::is_status;
@@ -38,7 +39,12 @@ const SELECTOR_FAULT: &str = "Failed to create boolean expression evaluator: Sel
 async fn checks(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     req.no_namespace()?;
     let agent = agent(ctx)?;
+    let authorizer = ctx.authorizer(req).await?;
     let mut all: BTreeMap<String, HealthCheck> = agent.local.checks();
+    all.retain(|_, check| match check.service_name.as_str() {
+        "" => authorizer.reads(Resource::Node, &check.node),
+        service => authorizer.reads(Resource::Service, service),
+    });
     let filter = match Filter::<HealthCheck>::parse(req.query.value("filter")) {
         Ok(filter) => filter,
         // Only here Consul finds out about selectors when it looks at a check.
@@ -72,6 +78,7 @@ async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         .map_err(|e| HttpError::bad_request(format!("Invalid check: {e}")))?;
     let mut health = health_of_definition(&definition);
     check.kind().as_str().clone_into(&mut health.kind);
+    agent.may_register_check(&token, &health).await?;
     agent
         .add_check(NewCheck {
             health,
@@ -88,6 +95,7 @@ async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 async fn deregister(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     req.no_namespace()?;
     let agent = agent(ctx)?;
+    agent.may_change_check(&req.token(ctx), req.rest()).await?;
     agent.remove_check(req.rest()).await?;
     agent.sync_changes().await;
     Ok(Response::empty())
@@ -107,11 +115,13 @@ async fn fail(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 
 async fn note(ctx: &Ctx, req: &Request, status: &str) -> Result<Response, HttpError> {
     req.no_namespace()?;
-    tell(ctx, req.rest(), status, req.query.value("note")).await
+    tell(ctx, req, status, req.query.value("note")).await
 }
 
-async fn tell(ctx: &Ctx, id: &str, status: &str, output: &str) -> Result<Response, HttpError> {
+async fn tell(ctx: &Ctx, req: &Request, status: &str, output: &str) -> Result<Response, HttpError> {
     let agent = agent(ctx)?;
+    let id = req.rest();
+    agent.may_change_check(&req.token(ctx), id).await?;
     agent.update_ttl_check(id, status, output).await?;
     agent.sync_changes().await;
     Ok(Response::empty())
@@ -133,6 +143,5 @@ async fn update(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         let text = format!("Invalid check status: '{}'", update.status);
         return Err(HttpError::bad_request(text));
     }
-    let id = req.rest().to_owned();
-    tell(ctx, &id, &update.status, &update.output).await
+    tell(ctx, req, &update.status, &update.output).await
 }

@@ -14,6 +14,7 @@ use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::{self, Ask, Resource};
 use crate::agent::local::{CRITICAL, PASSING, State, WARNING};
 use crate::structs::go::{List, Map};
 use crate::structs::{HealthCheck, NodeService};
@@ -190,6 +191,7 @@ async fn by_id(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         return Err(HttpError::internal("Bad request: Missing serviceID"));
     }
     let local = &agent(ctx)?.local;
+    let authorizer = ctx.authorizer(req).await?;
     let Some(service) = local.service(&id) else {
         let reason = format!("ServiceId {id} not found");
         let body = if wants_text(req) {
@@ -203,6 +205,7 @@ async fn by_id(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         };
         return Ok(with_reason(body, &reason, StatusCode::NOT_FOUND));
     };
+    acl::require(&authorizer, Ask::Read(Resource::Service, &service.service))?;
     let found = health(local, &service);
     let status = found.status;
     let body = if wants_text(req) {
@@ -219,6 +222,8 @@ async fn by_name(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     if name.is_empty() {
         return Err(HttpError::internal("Bad request: Missing service Name"));
     }
+    ctx.require(req, Ask::Read(Resource::Service, &name))
+        .await?;
     let local = &agent(ctx)?.local;
     let services = local.services();
     let named = services.values().filter(|s| s.service == name);

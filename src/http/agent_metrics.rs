@@ -27,7 +27,8 @@ fn accepts_prometheus(req: &Request) -> bool {
     })
 }
 
-async fn metrics(_ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+async fn metrics(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.agent_read(req).await?;
     if req.query.value("format") != "prometheus" && !accepts_prometheus(req) {
         return Response::json(&telemetry::display());
     }

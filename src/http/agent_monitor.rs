@@ -16,7 +16,8 @@ pub(super) const ROUTES: &[Route] = routes! {
     "/v1/agent/monitor" [GET] monitor;
 };
 
-async fn monitor(_ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+async fn monitor(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.agent_read(req).await?;
     let name = match req.query.value("loglevel") {
         "" => "INFO",
         name => name,

@@ -12,6 +12,7 @@ use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::{Ask, Scalar};
 use crate::agent::{Agent, host};
 use crate::config::debug_config;
 use crate::server::CONSUL_VERSION;
@@ -56,7 +57,8 @@ struct About {
     meta: BTreeMap<String, String>,
 }
 
-async fn about(ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError> {
+async fn about(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.agent_read(req).await?;
     let agent = agent(ctx)?;
     let config = agent.config();
     let identity = agent.local.identity();
@@ -135,7 +137,8 @@ fn go_arch() -> &'static str {
     }
 }
 
-async fn about_host(_ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError> {
+async fn about_host(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
+    ctx.require(req, Ask::ReadScalar(Scalar::Operator)).await?;
     let host = smol::unblock(host::collect).await;
     Response::json(&host)
 }

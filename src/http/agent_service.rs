@@ -17,6 +17,7 @@ use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::{self, Ask, Resource};
 use crate::agent::Source;
 use crate::agent::definition::{is_proxy, validate_service};
 use crate::drive::{now, timeout_at};
@@ -173,10 +174,11 @@ async fn services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     req.no_namespace()?;
     let agent = agent(ctx)?;
     let filter = Filter::<NodeService>::parse(req.query.value("filter"))?;
+    let authorizer = ctx.authorizer(req).await?;
     let all = agent.local.services();
     let shown: BTreeMap<String, AgentService> = all
         .into_iter()
-        .filter(|(_, s)| filter.matches(s))
+        .filter(|(_, s)| filter.matches(s) && authorizer.reads(Resource::Service, &s.service))
         .map(|(id, s)| (id, AgentService::from(NodeService::clone(&s))))
         .collect();
     Response::json(&shown)
@@ -202,13 +204,16 @@ async fn service(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     } else {
         wait.to_std().min(MAX_WAIT)
     };
+    let token = req.token(ctx);
     let deadline = now() + wait + (wait / 16).mul_f64(fastrand::f64());
     loop {
         // Listen before looking: what comes in between is not missed.
         let changed = agent.local.listen();
+        let authorizer = agent.authorizer(&token).await?;
         let Some(found) = agent.local.service(&id) else {
             return Err(HttpError::not_found(format!("unknown service ID: {id}")));
         };
+        acl::require(&authorizer, Ask::Read(Resource::Service, &found.service))?;
         let mut shown = AgentService::from(NodeService::clone(&found));
         let hash = content_hash(&shown)?;
         let same = !known.is_empty() && hash == known;
@@ -230,6 +235,7 @@ async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     let mut definition: ServiceDefinition = req.json(GO_TYPE).await?;
     validate_service(&definition).map_err(HttpError::bad_request)?;
     definition.token.clear();
+    agent.may_register_service(&token, &definition).await?;
     agent
         .add_service_definition(&definition, &token, Source::Remote, replace)
         .await?;
@@ -240,6 +246,9 @@ async fn register(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 async fn deregister(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     req.no_namespace()?;
     let agent = agent(ctx)?;
+    agent
+        .may_change_service(&req.token(ctx), req.rest())
+        .await?;
     agent.remove_service(req.rest()).await?;
     agent.sync_changes().await;
     Ok(Response::empty())
@@ -249,6 +258,7 @@ async fn maintenance(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError
     let id = req.rest_or("Missing service ID")?;
     let enable = enable(req)?;
     let agent = agent(ctx)?;
+    agent.may_change_service(&req.token(ctx), &id).await?;
     let done = if enable {
         let reason = req.query.value("reason");
         let token = req.token(ctx);

@@ -10,6 +10,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use super::conn::Patience;
 use super::kept::Kept;
 use super::ui::Ui;
+use crate::acl::{self, Ask, Authorizer, Resource};
 use crate::agent::Agent;
 use crate::agent::event::Buffer;
 use crate::structs::go::GoDuration;
@@ -133,6 +134,57 @@ impl Ctx {
     /// Takes over what a reload changed.
     pub fn reload(&self, live: Live) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+
+    /// The token of requests that bring none.
+    pub(super) fn default_token(&self) -> String {
+        match self.agent() {
+            Some(agent) => agent.tokens.user(),
+            None => self.live(|live| live.default_token.clone()),
+        }
+    }
+
+    /// What a request's token may do on this agent.
+    ///
+    /// # Errors
+    /// 403 `ACL not found`; why no server could be asked.
+    pub(super) async fn authorizer(
+        &self,
+        req: &super::Request,
+    ) -> Result<Arc<Authorizer>, super::HttpError> {
+        let agent = super::agent::agent(self)?;
+        Ok(agent.authorizer(&req.token(self)).await?)
+    }
+
+    /// Refuses a request whose token does not allow something.
+    ///
+    /// # Errors
+    /// 403 `Permission denied`, `ACL not found`.
+    pub(super) async fn require(
+        &self,
+        req: &super::Request,
+        ask: Ask<'_>,
+    ) -> Result<(), super::HttpError> {
+        let authorizer = self.authorizer(req).await?;
+        Ok(acl::require(&authorizer, ask)?)
+    }
+
+    /// Refuses a request that may not look at this agent.
+    ///
+    /// # Errors
+    /// As [`Ctx::require`].
+    pub(super) async fn agent_read(&self, req: &super::Request) -> Result<(), super::HttpError> {
+        let ask = Ask::Read(Resource::Agent, &self.settings.node_name);
+        self.require(req, ask).await
+    }
+
+    /// Refuses a request that may not manage this agent.
+    ///
+    /// # Errors
+    /// As [`Ctx::require`].
+    pub(super) async fn agent_write(&self, req: &super::Request) -> Result<(), super::HttpError> {
+        let ask = Ask::Write(Resource::Agent, &self.settings.node_name);
+        self.require(req, ask).await
     }
 
     /// Reads the settings that a reload may change.

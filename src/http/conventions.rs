@@ -150,7 +150,7 @@ impl Request {
         if let Some(token) = self.header(AUTHORIZATION).and_then(bearer) {
             return token.to_owned();
         }
-        ctx.live(|live| live.default_token.clone())
+        ctx.default_token()
     }
 
     /// Refuses namespaces, which the community edition does not have.

@@ -12,12 +12,13 @@ use super::error::HttpError;
 use super::request::{BodyError, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::Resource;
 use crate::agent::event;
 use crate::drive;
 use crate::structs::go::{Bytes, new_uuid};
 use crate::structs::rpc::method;
 use crate::structs::{
-    EventFireRequest, QueryOptions, USER_EVENT_VERSION, UserEvent, UserEventPayload,
+    ACL_NOT_FOUND, EventFireRequest, QueryOptions, USER_EVENT_VERSION, UserEvent, UserEventPayload,
 };
 
 pub(super) const ROUTES: &[Route] = routes! {
@@ -58,7 +59,13 @@ async fn fire(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
             ..QueryOptions::default()
         },
     };
-    write::<method::InternalEventFire>(ctx, args).await?;
+    // Only here an unknown token is no matter of permission to Consul.
+    write::<method::InternalEventFire>(ctx, args)
+        .await
+        .map_err(|e| match e.text.contains(ACL_NOT_FOUND) {
+            true => HttpError::internal(e.text),
+            false => e,
+        })?;
     Response::json(&fired)
 }
 
@@ -78,9 +85,11 @@ async fn list(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     };
     let deadline = drive::now() + wait;
     loop {
+        let authorizer = ctx.authorizer(req).await?;
         // Listen before looking: what comes in between is not missed.
         let next = ctx.events.listen();
-        let events = ctx.events.list(&name);
+        let mut events = ctx.events.list(&name);
+        events.retain(|event| authorizer.reads(Resource::Event, &event.name));
         let current = event::list_index(&events);
         if index == 0 || index != current {
             return answer(&events, current);

@@ -8,6 +8,8 @@
 //! [`Delegate`]: crate::structs::rpc::Delegate
 
 mod absent;
+mod acl;
+mod acl_legacy;
 mod agent;
 mod agent_check;
 mod agent_health;
@@ -62,6 +64,8 @@ use routes::Route;
 fn tables() -> &'static [&'static [Route]] {
     &[
         absent::ROUTES,
+        acl::ROUTES,
+        acl_legacy::ROUTES,
         catalog::ROUTES,
         agent::ROUTES,
         agent_check::ROUTES,

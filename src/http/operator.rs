@@ -13,6 +13,7 @@ use super::error::HttpError;
 use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::acl::{Ask, Scalar};
 use crate::structs::go::{Any, GoDuration, GoTime, List, duration_string, quote};
 use crate::structs::rpc::method;
 use crate::structs::{
@@ -300,6 +301,20 @@ async fn keyring(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         return Err(HttpError::internal(
             "keyring operations must run against a server node",
         ));
+    }
+    let (ask, denied) = if req.method == Method::GET {
+        (
+            Ask::ReadScalar(Scalar::Keyring),
+            "Reading keyring denied by ACLs",
+        )
+    } else {
+        (
+            Ask::WriteScalar(Scalar::Keyring),
+            "Modifying keyring denied due to ACLs",
+        )
+    };
+    if !ctx.authorizer(req).await?.allows(ask) {
+        return Err(HttpError::internal(denied));
     }
     Err(HttpError::internal(keyring_refusal(ctx, req, &args.key)))
 }

@@ -38,6 +38,8 @@ const SYSTEM_BUNDLES: [&str; 6] = [
 pub struct ClientTls {
     /// PEM file with authorities; with neither this nor `ca_path` the system's are used.
     pub ca_file: Option<PathBuf>,
+    /// Authorities in PEM itself, in place of files.
+    pub ca_pem: String,
     /// Directory of such files.
     pub ca_path: Option<PathBuf>,
     /// PEM file with our certificate.
@@ -105,6 +107,11 @@ fn roots(options: &ClientTls) -> io::Result<RootCertStore> {
         files.extend(directory(dir)?);
     }
     let mut store = RootCertStore::empty();
+    if !options.ca_pem.is_empty() {
+        let certs = CertificateDer::pem_slice_iter(options.ca_pem.as_bytes());
+        store.add_parsable_certificates(certs.filter_map(std::result::Result::ok));
+        return Ok(store);
+    }
     if files.is_empty() {
         let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
         let system = SYSTEM_BUNDLES.iter().map(PathBuf::from);

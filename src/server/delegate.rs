@@ -27,6 +27,35 @@ impl Server {
     /// Answers a call here.
     pub(super) fn dispatch(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
         dispatch!(self, request, {
+            AclApply => acl_apply,
+            AclAuthMethodDelete => acl_auth_method_delete,
+            AclAuthMethodList => acl_auth_method_list,
+            AclAuthMethodRead => acl_auth_method_read,
+            AclAuthorize => acl_authorize,
+            AclBindingRuleDelete => acl_binding_rule_delete,
+            AclBindingRuleList => acl_binding_rule_list,
+            AclBindingRuleRead => acl_binding_rule_read,
+            AclBootstrapTokens => acl_bootstrap_tokens,
+            AclGet => acl_get,
+            AclGetPolicy => acl_get_policy,
+            AclList => acl_list,
+            AclLogin => acl_login,
+            AclLogout => acl_logout,
+            AclPolicyBatchRead => acl_policy_batch_read,
+            AclPolicyDelete => acl_policy_delete,
+            AclPolicyList => acl_policy_list,
+            AclPolicyRead => acl_policy_read,
+            AclPolicyResolve => acl_policy_resolve,
+            AclReplicationStatus => acl_replication_status,
+            AclRoleBatchRead => acl_role_batch_read,
+            AclRoleDelete => acl_role_delete,
+            AclRoleList => acl_role_list,
+            AclRoleRead => acl_role_read,
+            AclRoleResolve => acl_role_resolve,
+            AclTokenBatchRead => acl_token_batch_read,
+            AclTokenDelete => acl_token_delete,
+            AclTokenList => acl_token_list,
+            AclTokenRead => acl_token_read,
             AutopilotGetConfiguration => autopilot_get_configuration,
             AutopilotSetConfiguration => autopilot_set_configuration,
             CatalogDeregister => catalog_deregister,
@@ -67,6 +96,24 @@ impl Server {
             TxnApply => txn_apply,
             TxnRead => txn_read,
         }, {
+            Request::AclAuthMethodSet(args) => Box::pin(async move {
+                self.acl_auth_method_set(*args).await.map(Reply::AclAuthMethodSet)
+            }),
+            Request::AclBindingRuleSet(args) => Box::pin(async move {
+                self.acl_binding_rule_set(*args).await.map(Reply::AclBindingRuleSet)
+            }),
+            Request::AclPolicySet(args) => Box::pin(async move {
+                self.acl_policy_set(*args).await.map(Reply::AclPolicySet)
+            }),
+            Request::AclRoleSet(args) => Box::pin(async move {
+                self.acl_role_set(*args).await.map(Reply::AclRoleSet)
+            }),
+            Request::AclTokenClone(args) => Box::pin(async move {
+                self.acl_token_clone(*args).await.map(Reply::AclTokenClone)
+            }),
+            Request::AclTokenSet(args) => Box::pin(async move {
+                self.acl_token_set(*args).await.map(Reply::AclTokenSet)
+            }),
             Request::CatalogRegister(args) => Box::pin(async move {
                 self.catalog_register(*args).await.map(Reply::CatalogRegister)
             }),
@@ -98,8 +145,8 @@ impl Delegate for Server {
     }
 
     fn catalog_version(&self) -> Option<u64> {
-        // Others than the leader may lag behind, and cannot tell; without the lease there may be another leader.
-        let leads = self.is_ready_leader() && self.raft.has_lease();
+        // What a token sees may end with it. Others than the leader may lag behind, and cannot tell; without the lease there may be another leader.
+        let leads = !self.options.acl.enabled && self.is_ready_leader() && self.raft.has_lease();
         leads.then(|| self.state.catalog_version())
     }
 

@@ -88,6 +88,7 @@ impl Server {
         loop {
             self.expire_sessions().await;
             self.reap_tombstones().await;
+            self.tend_tokens().await;
             let deadlines = [
                 self.session_timers.next_deadline(),
                 self.tombstones.next_deadline(),
@@ -153,6 +154,7 @@ impl Server {
             };
             self.propose(command::AUTOPILOT, &request).await?;
         }
+        self.initialize_acls().await?;
         self.reconcile_own().await?;
         self.place_at_origin();
         self.ready.store(true, Ordering::Release);

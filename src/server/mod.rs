@@ -4,6 +4,7 @@
 //! read is one transaction on the local state, after the consistency it asked for is given. Knows no HTTP.
 //! Source: `docs/reference/rpc.md`.
 
+pub mod acl;
 mod autopilot;
 mod bootstrap;
 mod delegate;
@@ -89,6 +90,10 @@ pub struct Options {
     pub session_ttl_min: Duration,
     /// Whether coordinates are off.
     pub disable_coordinates: bool,
+    /// Access control.
+    pub acl: acl::Options,
+    /// Where the agent keeps its files.
+    pub data_dir: PathBuf,
     /// Where snapshots that are being saved or restored lie for a while.
     pub temp_dir: PathBuf,
     /// The start of the time that lock-delays are counted in.
@@ -111,6 +116,7 @@ pub struct Server {
     had_leader: AtomicBool,
     /// Ends with each change of the leader.
     leader_era: Era,
+    authorizers: acl::Authorizers,
     session_timers: SessionTimers,
     tombstones: TombstoneGc,
     /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
@@ -150,6 +156,7 @@ impl Server {
             ready: AtomicBool::new(false),
             had_leader: AtomicBool::new(false),
             leader_era: Era::default(),
+            authorizers: acl::Authorizers::default(),
             session_timers: SessionTimers::default(),
             tombstones: TombstoneGc::default(),
             coordinates: Mutex::default(),

@@ -4,13 +4,16 @@
 //! something changed or the time is up.
 //! Source: `docs/reference/rpc.md` sections 7 and 8, `docs/reference/http-1.md` sections 1.4 and 1.5.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Server, propose_error};
+use crate::acl::Authorizer;
 use crate::drive;
 use crate::drive::raft::ProposeError;
 use crate::store::{Read, WatchSet};
+use crate::structs::go::GoTime;
 use crate::structs::{self, Error, QueryMeta, QueryOptions, Result};
 use crate::telemetry::{Timed, metrics};
 
@@ -22,6 +25,14 @@ const LEADER_POLL: Duration = Duration::from_millis(10);
 /// A random part of at most `1 / JITTER_FRACTION` of a duration.
 fn jitter(of: Duration) -> Duration {
     of.mul_f64(fastrand::f64() / f64::from(JITTER_FRACTION))
+}
+
+/// The end of a token, if it comes before `deadline`.
+fn until(ends: Option<GoTime>, deadline: Instant) -> Instant {
+    let Some(end) = ends else { return deadline };
+    let now = super::acl::wall_now();
+    let left = Duration::from_secs((end.seconds - now.seconds).max(0).unsigned_abs() + 1);
+    deadline.min(drive::now() + left)
 }
 
 /// One of the queries that wait at the moment.
@@ -125,23 +136,49 @@ impl Server {
     pub(super) async fn read<T>(
         &self,
         options: &QueryOptions,
+        read: impl Fn(&Read, &mut WatchSet, &Authorizer) -> Result<(u64, T)>,
+    ) -> Result<(QueryMeta, T)> {
+        self.read_as(options, || self.authorizer_until(&options.token), read)
+            .await
+    }
+
+    /// As [`Server::read`], for what is guarded otherwise.
+    ///
+    /// # Errors
+    /// As [`Server::read`].
+    pub(super) async fn read_unguarded<T>(
+        &self,
+        options: &QueryOptions,
         read: impl Fn(&Read, &mut WatchSet) -> Result<(u64, T)>,
+    ) -> Result<(QueryMeta, T)> {
+        let open = || Ok((None, self.open_authorizer()));
+        self.read_as(options, open, |state, watch, _| read(state, watch))
+            .await
+    }
+
+    async fn read_as<T>(
+        &self,
+        options: &QueryOptions,
+        who: impl Fn() -> Result<(Option<GoTime>, Arc<Authorizer>)>,
+        read: impl Fn(&Read, &mut WatchSet, &Authorizer) -> Result<(u64, T)>,
     ) -> Result<(QueryMeta, T)> {
         metrics::RPC_QUERY.incr();
         self.make_consistent(options).await?;
         if options.min_query_index == 0 {
+            let (_, authorizer) = who()?;
             let state = self.state.read()?;
-            let (index, data) = read(&state, &mut WatchSet::new())?;
+            let (index, data) = read(&state, &mut WatchSet::new(), &authorizer)?;
             return Ok((self.meta(index.max(1)), data));
         }
         let _blocking = Blocking::begin();
-        self.read_blocking(options, read).await
+        self.read_blocking(options, who, read).await
     }
 
     async fn read_blocking<T>(
         &self,
         options: &QueryOptions,
-        read: impl Fn(&Read, &mut WatchSet) -> Result<(u64, T)>,
+        who: impl Fn() -> Result<(Option<GoTime>, Arc<Authorizer>)>,
+        read: impl Fn(&Read, &mut WatchSet, &Authorizer) -> Result<(u64, T)>,
     ) -> Result<(QueryMeta, T)> {
         let wait = match options.max_query_time.to_std() {
             Duration::ZERO => self.options.default_query_time,
@@ -155,9 +192,14 @@ impl Server {
         loop {
             let epoch = self.state.epoch();
             let mut watch = WatchSet::new();
+            // Asked anew each time: the query ends when its token does.
+            let (ends, authorizer) = who()?;
             let index = {
                 let state = self.state.read()?;
-                let (index, data) = read(&state, &mut watch)?;
+                if self.options.acl.enabled {
+                    state.watch_acl(&mut watch);
+                }
+                let (index, data) = read(&state, &mut watch, &authorizer)?;
                 let index = index.max(1);
                 if let Some(before) = expired {
                     return Ok((self.meta(before), data));
@@ -167,8 +209,9 @@ impl Server {
                 }
                 index
             };
-            let changed = drive::timeout_at(deadline, watch.changed(&self.state)).await;
-            if changed.is_err() {
+            let changed =
+                drive::timeout_at(until(ends, deadline), watch.changed(&self.state)).await;
+            if changed.is_err() && drive::now() >= deadline {
                 expired = Some(index);
             }
             replaced = self.state.epoch() != epoch;

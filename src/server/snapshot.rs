@@ -6,6 +6,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use super::{Server, propose_error};
+use crate::acl::{Ask, Scalar};
 use crate::drive;
 use crate::net::snapshot::{self, unnamed_file};
 use crate::store::snapshot::archive;
@@ -40,6 +41,7 @@ impl Server {
             };
             self.make_consistent(&options).await?;
         }
+        self.require(&request.token, Ask::WriteScalar(Scalar::Acl))?;
         let _timed = Timed::start(&metrics::RAFT_TAKE_SNAPSHOT);
         // A view begun now may be older than what the core has cut from its log, or hold entries that the core
         // has not yet heard to be applied: then once more.
@@ -88,6 +90,7 @@ impl Server {
                 .await
                 .map_err(|e| e.plain());
         }
+        self.require(&request.token, Ask::WriteScalar(Scalar::Acl))?;
         self.wait_for_leader().await?;
         let dir = self.options.temp_dir.clone();
         let archive = smol::unblock(move || archive::open(file, &dir)).await?;

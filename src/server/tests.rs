@@ -60,6 +60,8 @@ pub(super) fn options(dir: &Path) -> Options {
         autopilot: AutopilotConfig::default(),
         session_ttl_min: Duration::from_secs(10),
         disable_coordinates: false,
+        acl: crate::server::acl::Options::default(),
+        data_dir: dir.to_owned(),
         temp_dir: dir.to_owned(),
         clock: drive::now(),
     }

@@ -5,6 +5,8 @@
 //! has grown by [`Settings::checkpoint_pages`], never on a timer, so an idle store writes nothing.
 //! Source: SQLite's documentation: "Write-Ahead Logging", "PRAGMA Statements".
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,9 +104,33 @@ pub(super) fn open_reader(
     Ok(conn)
 }
 
+/// Makes the file its owner's alone, and what belongs to it: there are secrets inside. SQLite gives new files beside
+/// it the same mode.
+fn private(path: &Path) -> Result<(), StoreError> {
+    let io = |e: std::io::Error| StoreError::Io(format!("{}: {e}", path.display()));
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        let Ok(known) = std::fs::metadata(&file) else {
+            continue;
+        };
+        if known.permissions().mode() & 0o077 != 0 {
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).map_err(io)?;
+        }
+    }
+    Ok(())
+}
+
 impl Db {
     /// Opens or creates the file; a new one gets its tables.
     pub fn open(path: PathBuf, settings: &Settings) -> Result<Db, StoreError> {
+        private(&path)?;
         let name = Named(path);
         let rw = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let conn = open(&name.0, flags() | rw, settings.vfs.as_deref())?;

@@ -287,27 +287,15 @@ fn set_restored(conn: &Connection, meta: &SnapshotMeta) -> Cmd<()> {
 /// Names of the commands that exist in Consul but are not served here.
 fn known_elsewhere(number: u8) -> Option<&'static str> {
     Some(match number {
-        4 => "ACL",
         7 => "PreparedQuery",
         10 => "Area",
-        11 => "ACLBootstrap",
         12 => "Intention",
         13 => "ConnectCA",
         14 => "ConnectCAProviderState",
         15 => "ConnectCAConfig",
         16 => "Index",
-        17 => "ACLTokenSet",
-        18 => "ACLTokenDelete",
-        19 => "ACLPolicySet",
-        20 => "ACLPolicyDelete",
         21 => "ConnectCALeaf",
         22 => "ConfigEntry",
-        23 => "ACLRoleSet",
-        24 => "ACLRoleDelete",
-        25 => "ACLBindingRuleSet",
-        26 => "ACLBindingRuleDelete",
-        27 => "ACLAuthMethodSet",
-        28 => "ACLAuthMethodDelete",
         29 => "ChunkingState",
         30 => "FederationState",
         _ => return None,
@@ -345,6 +333,7 @@ fn command(conn: &Connection, index: u64, pending: &mut Pending, data: &[u8]) ->
                 tx.autopilot_set(&r.config).map(|()| ApplyReply::Nil)
             }
         }),
+        4 | 11 | 17..=20 | 23..=28 => whole(&mut tx, |tx| state::acl_apply(tx, kind_of, body)),
         number => match known_elsewhere(number) {
             Some(name) => Fail::refuse(format!(
                 "this server does not support the {name} command; nothing was changed"

@@ -36,7 +36,7 @@ pub use error::StoreError;
 pub use fsm::{ApplyReply, Fsm};
 pub use lock_delay::LockDelay;
 pub use log::{LogLimits, LogStore, RaftLog};
-pub use state::{Read, State};
+pub use state::{AclObject, Read, State};
 pub use watch::{Changed, WatchSet};
 
 /// Name of the database of log and hard state.

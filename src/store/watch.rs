@@ -35,6 +35,11 @@ pub(super) enum Table {
     /// The last instance of some service went away.
     Extinction,
     Autopilot,
+    AclTokens,
+    AclPolicies,
+    AclRoles,
+    AclBindingRules,
+    AclAuthMethods,
 }
 
 /// What a topic is about; part of its hash.
@@ -275,6 +280,8 @@ pub(super) struct Watches {
     index: Mutex<Index>,
     /// Counts the batches that changed nodes, services or checks.
     catalog: AtomicU64,
+    /// Counts the batches that changed tokens, policies or roles.
+    acl: AtomicU64,
 }
 
 impl Watches {
@@ -285,12 +292,18 @@ impl Watches {
                 ..Index::default()
             }),
             catalog: AtomicU64::new(1),
+            acl: AtomicU64::new(1),
         }
     }
 
     /// Counts up with every change of nodes, services or checks, before the change is acknowledged.
     pub fn catalog_version(&self) -> u64 {
         self.catalog.load(Ordering::Acquire)
+    }
+
+    /// Counts up with every change of tokens, policies or roles, before the change is acknowledged.
+    pub fn acl_version(&self) -> u64 {
+        self.acl.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
@@ -337,6 +350,10 @@ impl Watches {
         if changes.everything.is_some() || changes.topics.iter().any(|(_, t)| catalog.contains(t)) {
             self.catalog.fetch_add(1, Ordering::Release);
         }
+        let acl = [Table::AclTokens, Table::AclPolicies, Table::AclRoles].map(table);
+        if changes.everything.is_some() || changes.topics.iter().any(|(_, t)| acl.contains(t)) {
+            self.acl.fetch_add(1, Ordering::Release);
+        }
         let mut wake = Vec::new();
         let mut index = self.lock();
         if let Some(at) = changes.everything {
@@ -360,6 +377,7 @@ impl Watches {
     /// Wakes every query: the state was replaced as a whole.
     pub fn abandon(&self, index_now: u64) {
         self.catalog.fetch_add(1, Ordering::Release);
+        self.acl.fetch_add(1, Ordering::Release);
         let mut wake = Vec::new();
         let mut index = self.lock();
         index.broad = index.broad.max(index_now);

@@ -10,6 +10,8 @@ pub mod command;
 pub mod go;
 pub mod rpc;
 
+mod acl;
+mod acl_request;
 mod catalog;
 mod coordinate;
 mod definition;
@@ -24,6 +26,8 @@ mod session;
 mod txn;
 mod validate;
 
+pub use acl::*;
+pub use acl_request::*;
 pub use catalog::*;
 pub use coordinate::*;
 pub use definition::*;

@@ -57,6 +57,22 @@ macro_rules! writing {
 }
 
 reading!(
+    ACLAuthMethodGetRequest,
+    ACLAuthMethodListRequest,
+    ACLBindingRuleGetRequest,
+    ACLBindingRuleListRequest,
+    ACLPolicyBatchGetRequest,
+    ACLPolicyGetRequest,
+    ACLPolicyListRequest,
+    ACLPolicyResolveLegacyRequest,
+    ACLRoleBatchGetRequest,
+    ACLRoleGetRequest,
+    ACLRoleListRequest,
+    ACLSpecificRequest,
+    ACLTokenBatchGetRequest,
+    ACLTokenGetRequest,
+    ACLTokenListRequest,
+    RemoteACLAuthorizationRequest,
     ChecksInStateRequest,
     DCSpecificRequest,
     EventFireRequest,
@@ -70,6 +86,19 @@ reading!(
 );
 
 writing!(
+    ACLAuthMethodDeleteRequest,
+    ACLAuthMethodSetRequest,
+    ACLBindingRuleDeleteRequest,
+    ACLBindingRuleSetRequest,
+    ACLLoginRequest,
+    ACLLogoutRequest,
+    ACLPolicyDeleteRequest,
+    ACLPolicySetRequest,
+    ACLRequest,
+    ACLRoleDeleteRequest,
+    ACLRoleSetRequest,
+    ACLTokenDeleteRequest,
+    ACLTokenSetRequest,
     AutopilotSetConfigRequest,
     CoordinateUpdateRequest,
     DeregisterRequest,

@@ -102,6 +102,76 @@ macro_rules! methods {
 macro_rules! rpc_methods {
     ($with:ident) => {
         $with! {
+            /// Creates, changes or deletes a token of before 1.4.
+            "ACL.Apply" Write AclApply(ACLRequest) -> String;
+            /// Deletes an auth method with all that hangs on it.
+            "ACL.AuthMethodDelete" Write AclAuthMethodDelete(ACLAuthMethodDeleteRequest) -> bool;
+            /// All auth methods.
+            "ACL.AuthMethodList" Read AclAuthMethodList(ACLAuthMethodListRequest) -> ACLAuthMethodListResponse;
+            /// Reads an auth method.
+            "ACL.AuthMethodRead" Read AclAuthMethodRead(ACLAuthMethodGetRequest) -> ACLAuthMethodResponse;
+            /// Creates or changes an auth method.
+            "ACL.AuthMethodSet" Write AclAuthMethodSet(Box<ACLAuthMethodSetRequest>) -> ACLAuthMethod;
+            /// What a token may do.
+            "ACL.Authorize" Read AclAuthorize(RemoteACLAuthorizationRequest) -> Vec<ACLAuthorizationResponse>;
+            /// Deletes a binding rule.
+            "ACL.BindingRuleDelete" Write AclBindingRuleDelete(ACLBindingRuleDeleteRequest) -> bool;
+            /// All binding rules.
+            "ACL.BindingRuleList" Read AclBindingRuleList(ACLBindingRuleListRequest) -> ACLBindingRuleListResponse;
+            /// Reads a binding rule.
+            "ACL.BindingRuleRead" Read AclBindingRuleRead(ACLBindingRuleGetRequest) -> ACLBindingRuleResponse;
+            /// Creates or changes a binding rule.
+            "ACL.BindingRuleSet" Write AclBindingRuleSet(Box<ACLBindingRuleSetRequest>) -> ACLBindingRule;
+            /// Makes the first token.
+            "ACL.BootstrapTokens" Write AclBootstrapTokens(DCSpecificRequest) -> ACLToken;
+            /// Reads a token of before 1.4.
+            "ACL.Get" Read AclGet(ACLSpecificRequest) -> IndexedACLs;
+            /// What a token of before 1.4 may do.
+            "ACL.GetPolicy" Read AclGetPolicy(ACLPolicyResolveLegacyRequest) -> ACLPolicyResolveLegacyResponse;
+            /// All tokens of before 1.4.
+            "ACL.List" Read AclList(DCSpecificRequest) -> IndexedACLs;
+            /// Makes a token for whom an auth method vouches.
+            "ACL.Login" Write AclLogin(ACLLoginRequest) -> ACLToken;
+            /// Deletes a token that a login made.
+            "ACL.Logout" Write AclLogout(ACLLogoutRequest) -> bool;
+            /// Reads policies.
+            "ACL.PolicyBatchRead" Read AclPolicyBatchRead(ACLPolicyBatchGetRequest) -> ACLPolicyBatchResponse;
+            /// Deletes a policy; its name.
+            "ACL.PolicyDelete" Write AclPolicyDelete(ACLPolicyDeleteRequest) -> String;
+            /// All policies.
+            "ACL.PolicyList" Read AclPolicyList(ACLPolicyListRequest) -> ACLPolicyListResponse;
+            /// Reads a policy.
+            "ACL.PolicyRead" Read AclPolicyRead(ACLPolicyGetRequest) -> ACLPolicyResponse;
+            /// Reads those policies that the token has.
+            "ACL.PolicyResolve" Read AclPolicyResolve(ACLPolicyBatchGetRequest) -> ACLPolicyBatchResponse;
+            /// Creates or changes a policy.
+            "ACL.PolicySet" Write AclPolicySet(Box<ACLPolicySetRequest>) -> ACLPolicy;
+            /// How the copying from the primary datacenter fares.
+            "ACL.ReplicationStatus" Read AclReplicationStatus(DCSpecificRequest) -> ACLReplicationStatus;
+            /// Reads roles.
+            "ACL.RoleBatchRead" Read AclRoleBatchRead(ACLRoleBatchGetRequest) -> ACLRoleBatchResponse;
+            /// Deletes a role; its name.
+            "ACL.RoleDelete" Write AclRoleDelete(ACLRoleDeleteRequest) -> String;
+            /// All roles.
+            "ACL.RoleList" Read AclRoleList(ACLRoleListRequest) -> ACLRoleListResponse;
+            /// Reads a role.
+            "ACL.RoleRead" Read AclRoleRead(ACLRoleGetRequest) -> ACLRoleResponse;
+            /// Reads those roles that the token has.
+            "ACL.RoleResolve" Read AclRoleResolve(ACLRoleBatchGetRequest) -> ACLRoleBatchResponse;
+            /// Creates or changes a role.
+            "ACL.RoleSet" Write AclRoleSet(Box<ACLRoleSetRequest>) -> ACLRole;
+            /// Reads tokens.
+            "ACL.TokenBatchRead" Read AclTokenBatchRead(ACLTokenBatchGetRequest) -> ACLTokenBatchResponse;
+            /// Copies a token.
+            "ACL.TokenClone" Write AclTokenClone(Box<ACLTokenSetRequest>) -> ACLToken;
+            /// Deletes a token; its accessor.
+            "ACL.TokenDelete" Write AclTokenDelete(ACLTokenDeleteRequest) -> String;
+            /// All tokens.
+            "ACL.TokenList" Read AclTokenList(ACLTokenListRequest) -> ACLTokenListResponse;
+            /// Reads a token by its accessor or its secret.
+            "ACL.TokenRead" Read AclTokenRead(ACLTokenGetRequest) -> ACLTokenResponse;
+            /// Creates or changes a token.
+            "ACL.TokenSet" Write AclTokenSet(Box<ACLTokenSetRequest>) -> ACLToken;
             /// Removes from the catalog.
             "Catalog.Deregister" Write CatalogDeregister(DeregisterRequest) -> ();
             /// Known datacenters, own first.

@@ -52,6 +52,11 @@ fn check(name: &str, bytes: &[u8], through: Through) {
 #[test]
 fn rpc_messages_survive_their_structures() {
     let methods = methods! {
+        AclAuthMethodList AclAuthMethodRead AclAuthMethodSet AclBindingRuleList
+        AclBindingRuleSet AclBootstrapTokens AclGetPolicy AclList AclLogin AclPolicyBatchRead
+        AclPolicyList AclPolicyRead AclPolicyResolve AclPolicySet AclReplicationStatus AclRoleList
+        AclRoleRead AclRoleResolve AclRoleSet AclTokenBatchRead AclTokenClone AclTokenDelete
+        AclTokenList AclTokenRead AclTokenSet
         CatalogDeregister CatalogListDatacenters CatalogListNodes CatalogListServices
         CatalogNodeServiceList CatalogNodeServices CatalogRegister CatalogServiceNodes
         CoordinateListDatacenters CoordinateListNodes CoordinateNode CoordinateUpdate
@@ -90,12 +95,25 @@ fn rpc_messages_survive_their_structures() {
             seen += 1;
         }
     }
-    assert!(seen > 90, "only {seen} messages have a structure");
+    assert!(seen > 130, "only {seen} messages have a structure");
 }
 
 #[test]
 fn fsm_commands_survive_their_structures() {
-    let commands: [(&str, Through); 7] = [
+    let commands: [(&str, Through); 14] = [
+        ("fsm-ACLBootstrap", through::<ACLTokenBootstrapRequest>),
+        ("fsm-ACLTokenSet", through::<ACLTokenBatchSetRequest>),
+        ("fsm-ACLTokenDelete", through::<ACLTokenBatchDeleteRequest>),
+        ("fsm-ACLPolicySet", through::<ACLPolicyBatchSetRequest>),
+        ("fsm-ACLRoleSet", through::<ACLRoleBatchSetRequest>),
+        (
+            "fsm-ACLBindingRuleSet",
+            through::<ACLBindingRuleBatchSetRequest>,
+        ),
+        (
+            "fsm-ACLAuthMethodSet",
+            through::<ACLAuthMethodBatchSetRequest>,
+        ),
         ("fsm-Register", through::<RegisterRequest>),
         ("fsm-Deregister", through::<DeregisterRequest>),
         ("fsm-KVS", through::<KVSRequest>),

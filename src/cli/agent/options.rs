@@ -54,6 +54,8 @@ pub fn server(config: &Config, node_id: &str, temp_dir: &Path, clock: Instant) -
             set => set,
         },
         disable_coordinates: config.disable_coordinates,
+        acl: acl(config),
+        data_dir: config.data_dir.clone().into(),
         temp_dir: temp_dir.to_owned(),
         clock,
     }
@@ -84,6 +86,67 @@ pub fn rpc_rate(config: &Config) -> Rate {
     Rate {
         per_second: config.limits.rpc_rate,
         burst: config.limits.rpc_max_burst,
+    }
+}
+
+/// What holds where no rule does.
+fn default_policy(config: &Config) -> crate::acl::Default {
+    match config.acl.default_policy.as_str() {
+        "deny" => crate::acl::Default::Deny,
+        _ => crate::acl::Default::Allow,
+    }
+}
+
+/// Refuses policies that are none.
+///
+/// # Errors
+/// In Consul's words.
+pub fn check_acl(config: &Config) -> Result<(), String> {
+    let acl = &config.acl;
+    if !acl.enabled {
+        return Ok(());
+    }
+    if !matches!(acl.default_policy.as_str(), "allow" | "deny") {
+        return Err(format!(
+            "Unsupported default ACL policy: {}",
+            acl.default_policy
+        ));
+    }
+    match acl.down_policy.as_str() {
+        "allow" | "deny" | "extend-cache" | "async-cache" => Ok(()),
+        other => Err(format!("Unsupported down ACL policy: {other}")),
+    }
+}
+
+/// How access control is set up on a client agent.
+pub fn client_acl(config: &Config) -> client::AclOptions {
+    let acl = &config.acl;
+    client::AclOptions {
+        enabled: acl.enabled,
+        datacenter: config.datacenter.clone(),
+        default_policy: default_policy(config),
+        down_policy: match acl.down_policy.as_str() {
+            "allow" => client::DownPolicy::Allow,
+            "deny" => client::DownPolicy::Deny,
+            "async-cache" => client::DownPolicy::AsyncCache,
+            _ => client::DownPolicy::ExtendCache,
+        },
+        ttl: acl.token_ttl.min(acl.policy_ttl).min(match acl.role_ttl {
+            Duration::ZERO => acl.policy_ttl,
+            set => set,
+        }),
+    }
+}
+
+/// How access control is set up.
+fn acl(config: &Config) -> server::acl::Options {
+    let acl = &config.acl;
+    server::acl::Options {
+        enabled: acl.enabled,
+        default_policy: default_policy(config),
+        enable_key_list_policy: acl.enable_key_list_policy,
+        master_token: acl.tokens.master.clone(),
+        policy_ttl: acl.policy_ttl,
     }
 }
 

@@ -10,6 +10,7 @@ use std::{fs, io};
 use smol::channel::Receiver;
 
 use super::options;
+use crate::acl;
 use crate::agent::Agent;
 use crate::client;
 use crate::config::Config;
@@ -77,6 +78,8 @@ impl Role {
         handle: &Handle,
         shutdown: &Shutdown,
     ) -> Result<(Self, Receiver<Notice>), String> {
+        let kind = if config.server { "server" } else { "client" };
+        options::check_acl(config).map_err(|e| format!("Failed to start Consul {kind}: {e}"))?;
         if config.server {
             start_server(config, node_id, handle, shutdown)
         } else {
@@ -89,6 +92,18 @@ impl Role {
         match self {
             Role::Server(server) => server.running.server.clone(),
             Role::Client(running) => running.client.clone(),
+        }
+    }
+
+    /// Who knows what tokens may do.
+    pub fn resolver(&self, config: &Config, handle: &Handle) -> Arc<dyn acl::Resolver> {
+        match self {
+            Role::Server(server) => server.running.server.clone(),
+            Role::Client(running) => client::RemoteResolver::new(
+                options::client_acl(config),
+                running.client.clone(),
+                handle.clone(),
+            ),
         }
     }
 

@@ -140,6 +140,7 @@ impl Process {
             config.clone(),
             node_id,
             delegate.clone(),
+            role.resolver(config, handle),
             handle.clone(),
             buffer.clone(),
         );
@@ -163,6 +164,7 @@ impl Process {
         let dns_settings = dns::Settings::from_config(config).await;
         let dns = Dns::new(delegate.clone(), dns_settings.map_err(|e| e.to_string())?);
         dns.set_cache(agent.cache.clone());
+        dns.set_tokens(agent.tokens.clone());
         // No address when the port is -1.
         let dns_server = dns::Server::start(handle, &dns, &config.dns_addrs).map_err(text)?;
         let mut process = Self {

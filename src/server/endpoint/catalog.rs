@@ -3,7 +3,9 @@
 //! Source: `docs/reference/http-2.md` section 7.
 
 use super::asked;
+use crate::acl::{Authorizer, Resource};
 use crate::filter::Filter;
+use crate::server::acl::Visible;
 use crate::server::{Server, rtt};
 use crate::store::{Read, WatchSet};
 use crate::structs::go::Map;
@@ -63,6 +65,8 @@ impl Server {
         for check in request.checks.iter_mut().flatten() {
             complete_check(check, &request.node);
         }
+        self.wait_for_leader().await?;
+        self.may_register(&request)?;
         self.apply(command::REGISTER, &request).await?;
         Ok(())
     }
@@ -74,6 +78,8 @@ impl Server {
         if request.node.is_empty() {
             return Err(Error::new("Must provide node"));
         }
+        self.wait_for_leader().await?;
+        self.may_deregister(&request)?;
         self.apply(command::DEREGISTER, &request).await?;
         Ok(())
     }
@@ -94,9 +100,9 @@ impl Server {
         self.check_datacenter(&request.datacenter)?;
         let filter = Filter::<Node>::parse(&request.options.filter)?;
         let (meta, mut nodes) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, mut nodes) = state.nodes(watch, &request.node_meta_filters)?;
-                nodes.retain(|node| filter.matches(node));
+                nodes.retain(|node| filter.matches(node) && node.visible(acl));
                 Ok((index, nodes))
             })
             .await?;
@@ -114,9 +120,12 @@ impl Server {
     ) -> Result<IndexedServices> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, services) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, services) = state.services(watch, &request.node_meta_filters)?;
-                let tags = services.into_iter().map(|(name, tags)| (name, Some(tags)));
+                let services = services
+                    .into_iter()
+                    .filter(|(name, _)| acl.reads(Resource::Service, name));
+                let tags = services.map(|(name, tags)| (name, Some(tags)));
                 Ok((index, tags.collect()))
             })
             .await?;
@@ -133,8 +142,10 @@ impl Server {
     ) -> Result<IndexedServiceList> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, names) = self
-            .read(&request.options, |state, watch| {
-                Ok(state.service_list(watch)?)
+            .read(&request.options, |state, watch, acl| {
+                let (index, mut names) = state.service_list(watch)?;
+                names.retain(|name| acl.reads(Resource::Service, name));
+                Ok((index, names))
             })
             .await?;
         let names = names.into_iter().map(|name| ServiceName { name }).collect();
@@ -153,7 +164,7 @@ impl Server {
         require_service_name(&request.service_name, &request.service_address)?;
         let filter = Filter::<ServiceNode>::parse(&request.options.filter)?;
         let (meta, mut nodes) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, mut nodes) = if request.service_address.is_empty() {
                     state.service_nodes(watch, &request.service_name, request.connect)?
                 } else {
@@ -163,6 +174,7 @@ impl Server {
                     tags_match(instance.service_tags.as_deref().unwrap_or(&[]), &request)
                         && meta_matches(&instance.node_meta, &request.node_meta_filters)
                         && filter.matches(instance)
+                        && instance.visible(acl)
                 });
                 Ok((index, nodes))
             })
@@ -207,11 +219,14 @@ impl Server {
             return Err(Error::new("Must provide node"));
         }
         let filter = Filter::<NodeService>::parse(&request.options.filter)?;
-        let read = |state: &Read, watch: &mut WatchSet| {
+        let read = |state: &Read, watch: &mut WatchSet, acl: &Authorizer| {
             let (index, list) = state.node_services(watch, &request.node)?;
             let mut list = list.unwrap_or_default();
+            if list.node.as_ref().is_some_and(|node| !node.visible(acl)) {
+                return Ok((index, NodeServiceList::default()));
+            }
             if let Some(services) = &mut list.services {
-                services.retain(|service| filter.matches(service));
+                services.retain(|service| filter.matches(service) && service.visible(acl));
             }
             Ok::<(u64, NodeServiceList), Error>((index, list))
         };

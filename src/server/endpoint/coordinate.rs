@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::acl::{self, Ask, Resource};
 use crate::serf::ServerMeta;
+use crate::server::acl::Visible;
 use crate::server::{MAX_COORDINATES, Server};
 use crate::store::WatchSet;
 use crate::structs::{
@@ -28,6 +30,7 @@ impl Server {
         if vec.len() != DIMENSIONS || !vec.iter().chain(&numbers).all(|v| v.is_finite()) {
             return Err(Error::new("incompatible coordinate"));
         }
+        self.require(&request.token, Ask::Write(Resource::Node, &request.node))?;
         let index = {
             let state = self.state.read()?;
             if state.node(&mut WatchSet::new(), &request.node)?.1.is_none() {
@@ -70,12 +73,13 @@ impl Server {
     ) -> Result<IndexedCoordinates> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, coordinates) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, nodes) = state.nodes(watch, &None)?;
                 let soft = self.lock_coordinates();
                 let known = nodes
                     .iter()
                     .filter_map(|n| soft.nodes.get(&n.node.to_lowercase()));
+                let known = known.filter(|c| c.visible(acl));
                 Ok((index.max(soft.index), known.cloned().collect::<Vec<_>>()))
             })
             .await?;
@@ -92,7 +96,8 @@ impl Server {
     ) -> Result<IndexedCoordinates> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, coordinates) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
+                acl::require(acl, Ask::Read(Resource::Node, &request.node))?;
                 let (index, node) = state.node(watch, &request.node)?;
                 let soft = self.lock_coordinates();
                 let known = node.and_then(|n| soft.nodes.get(&n.node.to_lowercase()));

@@ -6,6 +6,7 @@ use super::asked;
 use super::catalog::{meta_matches, require_service_name, tags_match};
 use crate::filter::Filter;
 use crate::server::Server;
+use crate::server::acl::Visible;
 use crate::structs::{
     CheckServiceNode, ChecksInStateRequest, Error, HealthCheck, IndexedCheckServiceNodes,
     IndexedHealthChecks, NodeSpecificRequest, Result, ServiceSpecificRequest,
@@ -20,10 +21,10 @@ impl Server {
         self.check_datacenter(&request.datacenter)?;
         let filter = Filter::<HealthCheck>::parse(&request.options.filter)?;
         let (meta, mut checks) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, mut checks) =
                     state.checks_in_state(watch, &request.state, &request.node_meta_filters)?;
-                checks.retain(|check| filter.matches(check));
+                checks.retain(|check| filter.matches(check) && check.visible(acl));
                 Ok((index, checks))
             })
             .await?;
@@ -42,9 +43,9 @@ impl Server {
         self.check_datacenter(&request.datacenter)?;
         let filter = Filter::<HealthCheck>::parse(&request.options.filter)?;
         let (meta, checks) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, mut checks) = state.node_checks(watch, &request.node)?;
-                checks.retain(|check| filter.matches(check));
+                checks.retain(|check| filter.matches(check) && check.visible(acl));
                 Ok((index, checks))
             })
             .await?;
@@ -65,10 +66,10 @@ impl Server {
         }
         let filter = Filter::<HealthCheck>::parse(&request.options.filter)?;
         let (meta, mut checks) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (name, meta) = (&request.service_name, &request.node_meta_filters);
                 let (index, mut checks) = state.service_checks(watch, name, meta)?;
-                checks.retain(|check| filter.matches(check));
+                checks.retain(|check| filter.matches(check) && check.visible(acl));
                 Ok((index, checks))
             })
             .await?;
@@ -88,7 +89,7 @@ impl Server {
         require_service_name(&request.service_name, "")?;
         let filter = Filter::<CheckServiceNode>::parse(&request.options.filter)?;
         let (meta, mut nodes) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let name = &request.service_name;
                 let (index, mut nodes) = if request.ingress {
                     state.check_ingress_service_nodes(watch, name)?
@@ -101,6 +102,7 @@ impl Server {
                     tags_match(tags.unwrap_or(&[]), &request)
                         && meta_matches(meta, &request.node_meta_filters)
                         && filter.matches(instance)
+                        && instance.visible(acl)
                 });
                 Ok((index, nodes))
             })

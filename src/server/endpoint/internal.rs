@@ -2,9 +2,11 @@
 //!
 //! Source: `docs/reference/http-2.md` section 14, `docs/reference/http-1.md` section 5.
 
+use crate::acl::{Ask, Authorizer, Resource};
 use crate::filter::Filter;
 use crate::serf::event;
 use crate::server::Server;
+use crate::server::acl::{Visible, retain};
 use crate::structs::{
     CheckServiceNode, DCSpecificRequest, Error, EventFireRequest, EventFireResponse,
     IndexedCheckServiceNodes, IndexedNodeDump, NodeInfo, NodeSpecificRequest, QueryMeta, Result,
@@ -19,8 +21,9 @@ impl Server {
     ) -> Result<IndexedNodeDump> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, dump) = self
-            .read(&request.options, |state, watch| {
-                Ok(state.node_info(watch, &request.node)?)
+            .read(&request.options, |state, watch, acl| {
+                let (index, info) = state.node_info(watch, &request.node)?;
+                Ok((index, info.into_iter().filter_map(|i| seen(i, acl)).next()))
             })
             .await?;
         Ok(IndexedNodeDump {
@@ -37,10 +40,11 @@ impl Server {
         self.check_datacenter(&request.datacenter)?;
         let filter = Filter::<NodeInfo>::parse(&request.options.filter)?;
         let (meta, dump) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, mut dump) = state.node_dump(watch)?;
                 dump.retain(|node| filter.matches(node));
-                Ok((index, dump))
+                let seen = dump.into_iter().filter_map(|info| seen(info, acl));
+                Ok((index, seen.collect::<Vec<_>>()))
             })
             .await?;
         Ok(IndexedNodeDump {
@@ -60,9 +64,9 @@ impl Server {
             .use_service_kind
             .then_some(request.service_kind.as_str());
         let (meta, nodes) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
                 let (index, mut nodes) = state.service_dump(watch, kind)?;
-                nodes.retain(|instance| filter.matches(instance));
+                nodes.retain(|instance| filter.matches(instance) && instance.visible(acl));
                 Ok((index, nodes))
             })
             .await?;
@@ -78,6 +82,10 @@ impl Server {
         request: EventFireRequest,
     ) -> Result<EventFireResponse> {
         self.check_datacenter(&request.datacenter)?;
+        self.require(
+            &request.options.token,
+            Ask::Write(Resource::Event, &request.name),
+        )?;
         let name = event::wire_name(&request.name);
         let fired = self.pools.lan.user_event(&name, request.payload.0, false);
         fired.await.map_err(|why| {
@@ -89,4 +97,18 @@ impl Server {
             meta: QueryMeta::default(),
         })
     }
+}
+
+/// What may be seen of a node with everything on it.
+fn seen(mut info: NodeInfo, acl: &Authorizer) -> Option<NodeInfo> {
+    if !info.visible(acl) {
+        return None;
+    }
+    if let Some(services) = &mut info.services {
+        retain(services, acl);
+    }
+    if let Some(checks) = &mut info.checks {
+        retain(checks, acl);
+    }
+    Some(info)
 }

@@ -2,8 +2,10 @@
 //!
 //! Source: `docs/reference/http-1.md` section 2.
 
+use crate::acl::{self, Ask, Authorizer, Resource};
 use crate::drive;
 use crate::server::Server;
+use crate::server::acl::retain;
 use crate::store::ApplyReply;
 use crate::structs::{
     self, Error, IndexedDirEntries, IndexedKeyList, KVSRequest, KeyListRequest, KeyRequest, Result,
@@ -16,7 +18,8 @@ impl Server {
     pub(crate) async fn kvs_apply(&self, request: KVSRequest) -> Result<bool> {
         self.check_datacenter(&request.datacenter)?;
         let _timed = Timed::start(&metrics::KVS_APPLY);
-        if !self.kvs_may_apply(&request).await? {
+        let authorizer = self.authorizer(&request.token)?;
+        if !self.kvs_may_apply(&authorizer, &request).await? {
             return Ok(false);
         }
         let (index, reply) = self.apply(command::KVS, &request).await?;
@@ -30,9 +33,23 @@ impl Server {
     }
 
     /// What is decided before Raft because it needs a clock: the lock-delay. False when it forbids.
-    pub(super) async fn kvs_may_apply(&self, request: &KVSRequest) -> Result<bool> {
+    pub(super) async fn kvs_may_apply(
+        &self,
+        authorizer: &Authorizer,
+        request: &KVSRequest,
+    ) -> Result<bool> {
         if request.dir_ent.key.is_empty() && request.op != kv_op::DELETE_TREE {
             return Err(Error::new("Must provide key"));
+        }
+        let key = request.dir_ent.key.as_str();
+        match request.op.as_str() {
+            kv_op::DELETE_TREE => acl::require(authorizer, Ask::KeyWritePrefix(key))?,
+            // What a transaction reads is left out of its results instead.
+            kv_op::GET | kv_op::GET_TREE => {}
+            kv_op::CHECK_SESSION | kv_op::CHECK_INDEX => {
+                acl::require(authorizer, Ask::Read(Resource::Key, key))?;
+            }
+            _ => acl::require(authorizer, Ask::Write(Resource::Key, key))?,
         }
         if request.op != kv_op::LOCK {
             return Ok(true);
@@ -49,11 +66,20 @@ impl Server {
         Ok(!delayed)
     }
 
+    /// Where listing is guarded of its own.
+    fn may_list(&self, authorizer: &Authorizer, prefix: &str) -> Result<()> {
+        if !self.options.acl.enable_key_list_policy {
+            return Ok(());
+        }
+        acl::require(authorizer, Ask::KeyList(prefix))
+    }
+
     /// `KVS.Get`.
     pub(crate) async fn kvs_get(&self, request: KeyRequest) -> Result<IndexedDirEntries> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, entry) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
+                acl::require(acl, Ask::Read(Resource::Key, &request.key))?;
                 let (index, entry) = state.kvs_get(watch, &request.key)?;
                 // What exists answers with its own index.
                 Ok((entry.as_ref().map_or(index, |e| e.modify_index), entry))
@@ -69,8 +95,11 @@ impl Server {
     pub(crate) async fn kvs_list(&self, request: KeyRequest) -> Result<IndexedDirEntries> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, entries) = self
-            .read(&request.options, |state, watch| {
-                Ok(state.kvs_list(watch, &request.key)?)
+            .read(&request.options, |state, watch, acl| {
+                self.may_list(acl, &request.key)?;
+                let (index, mut entries) = state.kvs_list(watch, &request.key)?;
+                retain(&mut entries, acl);
+                Ok((index, entries))
             })
             .await?;
         let entries = Some(entries).filter(|list| !list.is_empty());
@@ -81,8 +110,12 @@ impl Server {
     pub(crate) async fn kvs_list_keys(&self, request: KeyListRequest) -> Result<IndexedKeyList> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, keys) = self
-            .read(&request.options, |state, watch| {
-                Ok(state.kvs_list_keys(watch, &request.prefix, &request.seperator)?)
+            .read(&request.options, |state, watch, acl| {
+                self.may_list(acl, &request.prefix)?;
+                let (index, mut keys) =
+                    state.kvs_list_keys(watch, &request.prefix, &request.seperator)?;
+                keys.retain(|key| acl.reads(Resource::Key, key));
+                Ok((index, keys))
             })
             .await?;
         Ok(IndexedKeyList {

@@ -3,6 +3,7 @@
 //! Each method validates what Consul validates on the leader, then reads the state or proposes the FSM
 //! command. Source: `docs/reference/rpc.md` section 11.
 
+mod acl;
 pub(super) mod asked;
 mod catalog;
 mod coordinate;

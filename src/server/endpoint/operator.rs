@@ -2,6 +2,7 @@
 //!
 //! Source: `docs/reference/http-1.md` section 10.
 
+use crate::acl::{self, Ask, Scalar};
 use crate::server::Server;
 use crate::store::ApplyReply;
 use crate::structs::go::quote;
@@ -21,6 +22,7 @@ impl Server {
         if !request.options.allow_stale {
             self.wait_for_leader().await?;
         }
+        self.require(&request.options.token, Ask::ReadScalar(Scalar::Operator))?;
         let leader = self.raft.leadership().leader;
         let metas = self.lan.servers();
         let status = self.raft.status().await;
@@ -48,6 +50,7 @@ impl Server {
     pub(crate) async fn raft_remove_peer(&self, request: RaftRemovePeerRequest) -> Result<()> {
         self.check_datacenter(&request.datacenter)?;
         self.wait_for_leader().await?;
+        self.require(&request.token, Ask::WriteScalar(Scalar::Operator))?;
         let status = self.raft.status().await;
         let servers = status.map(|s| s.configuration.servers).unwrap_or_default();
         let by_id = request.address.is_empty();
@@ -79,6 +82,7 @@ impl Server {
     ) -> Result<TransferLeaderResponse> {
         self.check_datacenter(&request.datacenter)?;
         self.wait_for_leader().await?;
+        self.require(&request.token, Ask::WriteScalar(Scalar::Operator))?;
         let to = Some(request.id.as_str()).filter(|id| !id.is_empty());
         self.hand_over(to.map(Into::into)).await?;
         Ok(TransferLeaderResponse { success: true })
@@ -91,7 +95,8 @@ impl Server {
     ) -> Result<AutopilotConfig> {
         self.check_datacenter(&request.datacenter)?;
         let (_, config) = self
-            .read(&request.options, |state, watch| {
+            .read(&request.options, |state, watch, acl| {
+                acl::require(acl, Ask::ReadScalar(Scalar::Operator))?;
                 Ok(state.autopilot_config(watch)?)
             })
             .await?;
@@ -104,6 +109,8 @@ impl Server {
         request: AutopilotSetConfigRequest,
     ) -> Result<bool> {
         self.check_datacenter(&request.datacenter)?;
+        self.wait_for_leader().await?;
+        self.require(&request.token, Ask::WriteScalar(Scalar::Operator))?;
         let (_, reply) = self.apply(command::AUTOPILOT, &request).await?;
         Ok(matches!(reply, ApplyReply::Bool(true)))
     }
@@ -115,6 +122,7 @@ impl Server {
     ) -> Result<OperatorHealthReply> {
         self.check_datacenter(&request.datacenter)?;
         self.wait_for_leader().await?;
+        self.require(&request.options.token, Ask::ReadScalar(Scalar::Operator))?;
         let config = self.autopilot_config()?;
         self.server_health(&config).await
     }

@@ -2,8 +2,10 @@
 //!
 //! Source: `docs/reference/http-1.md` section 4.
 
+use crate::acl::{self, Ask, Resource};
 use crate::drive;
 use crate::server::Server;
+use crate::server::acl::{Visible, retain};
 use crate::store::{ApplyReply, WatchSet};
 use crate::structs::go::GoDuration;
 use crate::structs::{
@@ -27,6 +29,9 @@ impl Server {
         if session.node.is_empty() && request.op == session_op::CREATE {
             return Err(Error::new("Must provide Node"));
         }
+        self.wait_for_leader().await?;
+        self.may_change_session(&request)?;
+        let session = &mut request.session;
         match request.op.as_str() {
             session_op::CREATE => {
                 self.validate_session(session)?;
@@ -48,6 +53,23 @@ impl Server {
         };
         self.session_timers.reset(drive::now(), &session);
         Ok(id)
+    }
+
+    /// Creating needs write on the session's node, destroying on that of the session as it is.
+    fn may_change_session(&self, request: &SessionRequest) -> Result<()> {
+        let authorizer = self.authorizer(&request.token)?;
+        if request.op != session_op::DESTROY {
+            let ask = Ask::Write(Resource::Session, &request.session.node);
+            return acl::require(&authorizer, ask);
+        }
+        let state = self.state.read()?;
+        match state
+            .session_get(&mut WatchSet::new(), &request.session.id)?
+            .1
+        {
+            Some(known) => acl::require(&authorizer, Ask::Write(Resource::Session, &known.node)),
+            None => Ok(()),
+        }
     }
 
     fn validate_session(&self, session: &mut Session) -> Result<()> {
@@ -100,8 +122,9 @@ impl Server {
         self.check_datacenter(&request.datacenter)?;
         let id = session_id(&request);
         let (meta, session) = self
-            .read(&request.options, |state, watch| {
-                Ok(state.session_get(watch, id)?)
+            .read(&request.options, |state, watch, acl| {
+                let (index, session) = state.session_get(watch, id)?;
+                Ok((index, session.filter(|s| s.visible(acl))))
             })
             .await?;
         Ok(IndexedSessions {
@@ -117,8 +140,10 @@ impl Server {
     ) -> Result<IndexedSessions> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, sessions) = self
-            .read(&request.options, |state, watch| {
-                Ok(state.session_list(watch)?)
+            .read(&request.options, |state, watch, acl| {
+                let (index, mut sessions) = state.session_list(watch)?;
+                retain(&mut sessions, acl);
+                Ok((index, sessions))
             })
             .await?;
         Ok(IndexedSessions {
@@ -134,8 +159,10 @@ impl Server {
     ) -> Result<IndexedSessions> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, sessions) = self
-            .read(&request.options, |state, watch| {
-                Ok(state.node_sessions(watch, &request.node)?)
+            .read(&request.options, |state, watch, acl| {
+                let (index, mut sessions) = state.node_sessions(watch, &request.node)?;
+                retain(&mut sessions, acl);
+                Ok((index, sessions))
             })
             .await?;
         Ok(IndexedSessions {
@@ -155,7 +182,9 @@ impl Server {
         let id = session_id(&request);
         let state = self.state.read()?;
         let (index, session) = state.session_get(&mut WatchSet::new(), id)?;
+        let authorizer = self.authorizer(&request.options.token)?;
         if let Some(session) = &session {
+            acl::require(&authorizer, Ask::Write(Resource::Session, &session.node))?;
             self.session_timers.reset(drive::now(), session);
         }
         let meta = self.meta(index.max(1));

@@ -4,12 +4,14 @@
 
 use super::catalog::{check_node_id, complete_check, complete_service};
 use super::kvs::lock_delay_error;
+use crate::acl::Authorizer;
 use crate::drive;
 use crate::server::Server;
+use crate::server::acl::Visible;
 use crate::store::ApplyReply;
 use crate::structs::{
     Error, KVSRequest, Result, TxnError, TxnOp, TxnReadRequest, TxnReadResponse, TxnRequest,
-    TxnResponse, command, kv_op,
+    TxnResponse, TxnResult, command, go::List, kv_op,
 };
 use crate::telemetry::{Timed, metrics};
 
@@ -18,8 +20,10 @@ impl Server {
     pub(crate) async fn txn_apply(&self, mut request: TxnRequest) -> Result<TxnResponse> {
         self.check_datacenter(&request.datacenter)?;
         let _timed = Timed::start(&metrics::TXN_APPLY);
+        self.wait_for_leader().await?;
+        let authorizer = self.authorizer(&request.token)?;
         let errors = self
-            .txn_check(request.ops.as_deref_mut().unwrap_or(&mut []))
+            .txn_check(&authorizer, request.ops.as_deref_mut().unwrap_or(&mut []))
             .await?;
         if !errors.is_empty() {
             return Ok(TxnResponse {
@@ -31,7 +35,10 @@ impl Server {
         // Deletions among the operations leave tombstones.
         self.tombstones.hint(drive::now(), index);
         match reply {
-            ApplyReply::Txn(response) => Ok(response),
+            ApplyReply::Txn(mut response) => {
+                response.results = seen(response.results, &authorizer);
+                Ok(response)
+            }
             _ => Err(Error::new("unexpected return type from the state machine")),
         }
     }
@@ -40,8 +47,10 @@ impl Server {
     pub(crate) async fn txn_read(&self, mut request: TxnReadRequest) -> Result<TxnReadResponse> {
         self.check_datacenter(&request.datacenter)?;
         let _timed = Timed::start(&metrics::TXN_READ);
+        self.make_consistent(&request.options).await?;
+        let authorizer = self.authorizer(&request.options.token)?;
         let ops = request.ops.as_deref_mut().unwrap_or(&mut []);
-        let errors = self.txn_check(ops).await?;
+        let errors = self.txn_check(&authorizer, ops).await?;
         if !errors.is_empty() {
             let meta = self.meta(0);
             return Ok(TxnReadResponse {
@@ -51,7 +60,11 @@ impl Server {
             });
         }
         let (mut meta, response) = self
-            .read(&request.options, |state, _| Ok((0, state.txn(ops)?)))
+            .read(&request.options, |state, _, acl| {
+                let mut response = state.txn(ops)?;
+                response.results = seen(response.results, acl);
+                Ok((0, response))
+            })
             .await?;
         meta.index = 0;
         Ok(TxnReadResponse {
@@ -62,10 +75,11 @@ impl Server {
     }
 
     /// What is checked and filled in before Raft, for every operation.
-    async fn txn_check(&self, ops: &mut [TxnOp]) -> Result<Vec<TxnError>> {
+    async fn txn_check(&self, authorizer: &Authorizer, ops: &mut [TxnOp]) -> Result<Vec<TxnError>> {
         let mut errors = Vec::new();
         for (at, op) in ops.iter_mut().enumerate() {
-            if let Err(error) = complete(op) {
+            if let Err(error) = complete(op).and_then(|()| self.may_change_catalog(authorizer, op))
+            {
                 errors.push(TxnError {
                     op_index: at as i64,
                     what: error.to_string(),
@@ -80,7 +94,7 @@ impl Server {
                 },
                 ..KVSRequest::default()
             };
-            let what = match self.kvs_may_apply(&request).await {
+            let what = match self.kvs_may_apply(authorizer, &request).await {
                 Ok(true) => continue,
                 Ok(false) if kv.verb == kv_op::LOCK => lock_delay_error(&kv.dir_ent.key),
                 Ok(false) => "refused".to_owned(),
@@ -93,6 +107,19 @@ impl Server {
         }
         Ok(errors)
     }
+}
+
+/// The results that may be seen; the others are left out without a word.
+fn seen(results: List<TxnResult>, acl: &Authorizer) -> List<TxnResult> {
+    let may = |r: &TxnResult| {
+        r.kv.as_ref().is_none_or(|kv| kv.visible(acl))
+            && r.node.as_ref().is_none_or(|node| node.visible(acl))
+            && r.service
+                .as_ref()
+                .is_none_or(|service| service.visible(acl))
+            && r.check.as_ref().is_none_or(|check| check.visible(acl))
+    };
+    Some(results?.into_iter().filter(may).collect())
 }
 
 /// Fills in and checks a catalog operation as a registration is; a read is taken as it is.

@@ -33,10 +33,16 @@ mod kind {
     pub const TOMBSTONE: u8 = 5;
     pub const COORDINATES: u8 = 6;
     pub const AUTOPILOT: u8 = 9;
+    pub const LEGACY_ACL: u8 = 4;
+    pub const LEGACY_BOOTSTRAP: u8 = 11;
     pub const INDEX: u8 = 16;
+    pub const TOKEN: u8 = 17;
+    pub const POLICY: u8 = 19;
+    pub const ROLE: u8 = 23;
+    pub const BINDING_RULE: u8 = 25;
+    pub const AUTH_METHOD: u8 = 27;
     pub const CHUNKING: u8 = 29;
     /// Kept as they are, in the places where Consul writes them.
-    pub const ACL: &[u8] = &[4, 11, 17, 19, 23, 25, 27];
     pub const PREPARED_QUERY: &[u8] = &[7];
     pub const CONNECT: &[u8] = &[12, 13, 14, 15, 22, 30];
 }
@@ -142,7 +148,21 @@ impl Snapshot {
             let one: Session = unpack(r.get_ref(0)?.as_bytes().map_err(from_sql)?)?;
             out.record(kind::SESSION, &one)
         })?;
-        self.write_opaque(kind::ACL, out)?;
+        self.each(
+            "SELECT data FROM acl_tokens ORDER BY accessor, secret",
+            |r| out.raw(kind::TOKEN, r.get_ref(0)?.as_bytes().map_err(from_sql)?),
+        )?;
+        for kind in [
+            kind::POLICY,
+            kind::ROLE,
+            kind::BINDING_RULE,
+            kind::AUTH_METHOD,
+        ] {
+            let sql = format!("SELECT data FROM acl_objects WHERE kind = {kind} ORDER BY id");
+            self.each(&sql, |r| {
+                out.raw(kind, r.get_ref(0)?.as_bytes().map_err(from_sql)?)
+            })?;
+        }
         self.each(
             &format!("SELECT {KVS_COLUMNS} FROM kvs ORDER BY key"),
             |r| out.record(kind::KVS, &kvs_entry(r)?),

@@ -10,10 +10,14 @@ use std::io::{self, BufRead};
 use rusqlite::{Connection, params};
 
 use super::{Header, IndexEntry, kind, record};
+use crate::store::state::AclObject;
 use crate::store::state::lower;
 use crate::store::state::schema::REPLICATED;
 use crate::store::state::tx::{Cmd, Fail, Pending, Tx};
-use crate::structs::{AutopilotConfig, Coordinate, DirEntry, Node, RegisterRequest, Session};
+use crate::structs::{
+    ACL, ACLAuthMethod, ACLBindingRule, ACLPolicy, ACLRole, ACLToken, AutopilotConfig, Coordinate,
+    DirEntry, Node, RegisterRequest, Session,
+};
 use crate::wire::msgpack;
 
 /// Replaces all replicated tables by the records of `from`, within the caller's transaction.
@@ -50,6 +54,14 @@ fn unreadable(e: &io::Error) -> Fail {
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Cmd<T> {
     msgpack::from_slice(bytes)
         .map_err(|e| Fail::Refused(format!("failed to restore snapshot: {e}")))
+}
+
+/// Whether the first token was made, in snapshots of before 1.4.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct LegacyBootstrap {
+    allow_bootstrap: bool,
+    modify_index: u64,
 }
 
 struct Restore<'a> {
@@ -94,6 +106,25 @@ impl Restore<'_> {
                 let config: AutopilotConfig = decode(bytes)?;
                 self.tx.autopilot_put(&config)
             }
+            kind::TOKEN => {
+                let token: ACLToken = decode(bytes)?;
+                self.token(&token)
+            }
+            kind::LEGACY_ACL => {
+                let acl: ACL = decode(bytes)?;
+                self.token(&acl.into())
+            }
+            kind::LEGACY_BOOTSTRAP => {
+                let done: LegacyBootstrap = decode(bytes)?;
+                if !done.allow_bootstrap {
+                    self.seen("acl-token-bootstrap", done.modify_index);
+                }
+                Ok(())
+            }
+            kind::POLICY => self.acl_object::<ACLPolicy>(bytes),
+            kind::ROLE => self.acl_object::<ACLRole>(bytes),
+            kind::BINDING_RULE => self.acl_object::<ACLBindingRule>(bytes),
+            kind::AUTH_METHOD => self.acl_object::<ACLAuthMethod>(bytes),
             kind::INDEX => {
                 let e: IndexEntry = decode(bytes)?;
                 self.index(&e.key, e.value)
@@ -102,6 +133,17 @@ impl Restore<'_> {
             kind::CHUNKING => Ok(()),
             other => self.opaque(other, bytes),
         }
+    }
+
+    fn token(&mut self, token: &ACLToken) -> Cmd<()> {
+        self.seen("acl-tokens", token.modify_index);
+        self.tx.acl_token_put(token)
+    }
+
+    fn acl_object<T: AclObject>(&mut self, bytes: &[u8]) -> Cmd<()> {
+        let mut object: T = decode(bytes)?;
+        self.seen(T::INDEX, *object.indexes().1);
+        self.tx.acl_object_put(&object)
     }
 
     fn register(&mut self, r: &RegisterRequest) -> Cmd<()> {
@@ -141,7 +183,7 @@ impl Restore<'_> {
     }
 
     fn opaque(&mut self, kind: u8, bytes: &[u8]) -> Cmd<()> {
-        let kept = [kind::ACL, kind::PREPARED_QUERY, kind::CONNECT];
+        let kept = [kind::PREPARED_QUERY, kind::CONNECT];
         if !kept.iter().any(|kinds| kinds.contains(&kind)) {
             return Fail::refuse(format!(
                 "failed to restore snapshot: Unrecognized msg type {kind}"

@@ -5,6 +5,9 @@
 //! Leaves to others: changing anything (`fsm`).
 //! Source: `docs/design/house.md` section 3; SQLite's documentation, "Isolation in SQLite".
 
+mod acl;
+mod acl_object;
+mod acl_token;
 mod autopilot;
 mod check;
 mod coordinate;
@@ -31,6 +34,8 @@ use super::watch::{WatchSet, Watches};
 use super::{Options, db};
 use tx::{Cmd, index_of};
 
+pub(super) use acl::apply as acl_apply;
+pub use acl_object::Object as AclObject;
 pub(super) use kvs::{COLUMNS as KVS_COLUMNS, entry as kvs_entry};
 pub(super) use node::{changes_node, lower};
 pub(super) use txn::apply as txn_apply;
@@ -128,6 +133,11 @@ impl State {
     /// after asking for it holds as long as it stays.
     pub fn catalog_version(&self) -> u64 {
         self.0.watches.catalog_version()
+    }
+
+    /// A number that has moved when a change of tokens, policies or roles is acknowledged.
+    pub fn acl_version(&self) -> u64 {
+        self.0.watches.acl_version()
     }
 
     /// How long a key must still wait before it may be locked; zero when it may be locked now. On the

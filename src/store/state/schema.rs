@@ -3,13 +3,14 @@
 //! Holds true: names that Consul compares without case are kept lower-cased in the key columns and as
 //! given inside `data`, which is the object in msgpack with its indexes; unsigned numbers are stored
 //! bit by bit in SQLite's signed ones. `idx` is Consul's index table; `opaque` keeps records of
-//! snapshots whose kind this version does not serve.
+//! snapshots whose kind this version does not serve. Tokens are found by the SHA-256 of their secret, so that
+//! how long a search takes says nothing about secrets.
 //! Source: `docs/reference/raft.md` sections 7 and 8.
 
 /// Tells `state.db` apart from other SQLite files: "CLST".
 pub const APPLICATION_ID: i32 = 0x434c_5354;
 /// Counts up with every change of [`TABLES`].
-pub const USER_VERSION: i32 = 1;
+pub const USER_VERSION: i32 = 2;
 
 /// Everything that a restore replaces.
 pub const REPLICATED: &[&str] = &[
@@ -23,6 +24,8 @@ pub const REPLICATED: &[&str] = &[
     "session_checks",
     "coordinates",
     "autopilot",
+    "acl_tokens",
+    "acl_objects",
     "opaque",
 ];
 
@@ -108,6 +111,26 @@ CREATE TABLE autopilot (
     id   INTEGER PRIMARY KEY CHECK (id = 1),
     data BLOB NOT NULL
 ) STRICT;
+CREATE TABLE acl_tokens (
+    secret      BLOB PRIMARY KEY,
+    accessor    TEXT NOT NULL,
+    local       INTEGER NOT NULL,
+    auth_method TEXT NOT NULL,
+    expires     INTEGER NOT NULL,
+    data        BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX acl_tokens_accessor ON acl_tokens (accessor) WHERE accessor <> '';
+CREATE INDEX acl_tokens_upgrade ON acl_tokens (secret) WHERE accessor = '';
+CREATE INDEX acl_tokens_expires ON acl_tokens (expires) WHERE expires <> 0;
+CREATE INDEX acl_tokens_method ON acl_tokens (auth_method) WHERE auth_method <> '';
+CREATE TABLE acl_objects (
+    kind INTEGER NOT NULL,
+    id   TEXT NOT NULL,
+    name TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX acl_objects_name ON acl_objects (kind, name);
 CREATE TABLE opaque (
     seq  INTEGER PRIMARY KEY,
     type INTEGER NOT NULL,

@@ -147,6 +147,12 @@ impl Tx<'_> {
         self.pending.set(key, Some(self.index));
     }
 
+    /// An entry of the index table, `stored` unless an earlier command of this batch wrote it.
+    pub fn pending_index(&self, key: &str, stored: u64) -> u64 {
+        let pending = self.pending.indexes.get(key);
+        pending.map_or(stored, |(_, value)| value.unwrap_or(0))
+    }
+
     /// Removes an entry of the index table.
     pub fn drop_index(&mut self, key: &str) {
         self.pending.set(key, None);
