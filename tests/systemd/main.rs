@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod four;
 mod machine;
 mod one;
 
@@ -48,7 +49,10 @@ fn main() -> ExitCode {
             .exec();
         panic!("unshare: {failed}");
     }
-    let tests: [(&str, Scenario); 1] = [("one_server", one::life)];
+    let tests: [(&str, Scenario); 2] = [
+        ("one_server", one::life),
+        ("three_servers_and_a_client", four::datacenter),
+    ];
     let tests = tests.map(|(name, test)| {
         let missing = missing.clone();
         Test::new(name, move || match &missing {

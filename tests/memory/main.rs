@@ -1,0 +1,177 @@
+//! A server in a memory cgroup of 32 MiB: 10,000 keys and 200 services with checks go in, are read, listed and
+//! resolved under load from several connections, and the kernel kills nobody. The page cache counts, too.
+//!
+//! Listings under load are of a hundred keys; one of all keys comes at the end. (An answer is built in memory before
+//! it is sent: several of all keys at once need more than this.)
+//! Wants root and a memory controller (cgroup v1 or v2); without them it is skipped, loudly.
+//! `CONSUL_LITE=/path` for another program.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::agent::{Agent, Plan};
+use common::harness::{self, Outcome, Test};
+use common::http::Client;
+use common::{Loopback, TempDir, consul_lite};
+
+const LIMIT: u64 = 32 << 20;
+const KEYS: usize = 10_000;
+const SERVICES: usize = 200;
+const WRITERS: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn main() -> ExitCode {
+    harness::main(vec![Test::new("server_in_32_mib", || {
+        match Cgroup::new() {
+            Ok(cgroup) => server_in_32_mib(&cgroup),
+            Err(why) => Outcome::Skipped(why),
+        }
+    })])
+}
+
+/// A cgroup with the limit, removed with the value.
+struct Cgroup {
+    dir: PathBuf,
+    unified: bool,
+}
+
+impl Cgroup {
+    fn new() -> Result<Cgroup, String> {
+        let root = Path::new("/sys/fs/cgroup");
+        let (root, unified) = if root.join("cgroup.controllers").exists() {
+            (root.to_owned(), true)
+        } else {
+            (root.join("memory"), false)
+        };
+        let dir = root.join(format!("consul-lite-test-{}", std::process::id()));
+        let failed = |e: std::io::Error| format!("no memory cgroup: {}: {e}", dir.display());
+        fs::create_dir(&dir).map_err(failed)?;
+        let cgroup = Cgroup {
+            dir: dir.clone(),
+            unified,
+        };
+        let (limit, swap) = if unified {
+            ("memory.max", "memory.swap.max")
+        } else {
+            ("memory.limit_in_bytes", "memory.swappiness")
+        };
+        fs::write(dir.join(limit), LIMIT.to_string()).map_err(failed)?;
+        // Not every kernel has swap to forbid.
+        let _ = fs::write(dir.join(swap), "0");
+        Ok(cgroup)
+    }
+
+    /// How often the kernel killed in it.
+    fn kills(&self) -> u64 {
+        let file = if self.unified {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        let text = fs::read_to_string(self.dir.join(file)).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|n| n.trim().parse().ok())
+            .expect("a count of kills")
+    }
+
+    /// A program that runs `binary` inside.
+    fn wrap(&self, dir: &TempDir, binary: &Path) -> PathBuf {
+        let procs = self.dir.join("cgroup.procs");
+        let (procs, binary) = (procs.display(), binary.display());
+        let text = format!("#!/bin/sh\necho $$ >{procs} && exec {binary} \"$@\"\n");
+        let wrapper = dir.write("consul-lite", &text);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&wrapper, mode).expect("a mode can be set");
+        wrapper
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Goes only when it is empty, which it is when the agent has been reaped.
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+fn server_in_32_mib(cgroup: &Cgroup) -> Outcome {
+    let net = Loopback::claim();
+    let dir = TempDir::new("memory");
+    let wrapper = cgroup.wrap(&dir, &consul_lite());
+    let mut agent = Agent::start(&Plan {
+        binary: &wrapper,
+        ip: net.ip(1),
+        node: "n1",
+        config: Vec::new(),
+    });
+    agent.wait_ready(PATIENCE);
+    let addr = agent.http();
+    register(addr);
+    std::thread::scope(|scope| {
+        for n in 0..WRITERS {
+            scope.spawn(move || load(addr, n));
+        }
+    });
+    let mut client = agent.client();
+    let keys = client.get("/v1/kv/load/?keys").expect("an answer").text();
+    assert_eq!(keys.matches("load/").count(), KEYS);
+    let services = client
+        .get("/v1/catalog/services")
+        .expect("an answer")
+        .text();
+    assert_eq!(services.matches("service-").count(), SERVICES);
+    let status = format!("/proc/{}/status", agent.process().pid());
+    let status = fs::read_to_string(status).unwrap_or_default();
+    let memory = status
+        .lines()
+        .filter(|l| l.starts_with("VmHWM") || l.starts_with("RssAnon"));
+    println!("memory: {}", memory.collect::<Vec<_>>().join(", "));
+    if let Some(ended) = agent.process().ended() {
+        return Outcome::Failed(format!("the agent ended with {ended}"));
+    }
+    match cgroup.kills() {
+        0 => Outcome::Passed,
+        n => Outcome::Failed(format!("the kernel killed {n} times")),
+    }
+}
+
+/// Registers the services at the agent, each with a check that it has to keep.
+fn register(addr: SocketAddr) {
+    let mut client = Client::new(addr, PATIENCE);
+    for n in 0..SERVICES {
+        let body = format!(
+            r#"{{"Name": "service-{n}", "Port": {}, "Tags": ["v1"], "Check": {{"TTL": "10m", "Status": "passing"}}}}"#,
+            10_000 + n
+        );
+        let answer = client.put("/v1/agent/service/register", body.as_bytes());
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+}
+
+/// One connection's share of the keys, with reads and lists between.
+fn load(addr: SocketAddr, writer: usize) {
+    let mut client = Client::new(addr, PATIENCE);
+    let value = vec![b'v'; 200];
+    for n in (writer..KEYS).step_by(WRITERS) {
+        let answer = client.put(&format!("/v1/kv/load/{n:05}"), &value);
+        let answer = answer.expect("the agent lives");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        if n % 64 == writer {
+            let health = format!("/v1/health/service/service-{}", n % SERVICES);
+            for path in [
+                health.as_str(),
+                "/v1/kv/load/?recurse",
+                "/v1/catalog/services",
+            ] {
+                let answer = client.get(path).expect("the agent lives");
+                assert_eq!(answer.status, 200, "{path}");
+            }
+        }
+    }
+}
