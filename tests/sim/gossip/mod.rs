@@ -1,8 +1,11 @@
-//! Gossip pools of up to forty members in a world that loses, delays and parts.
+//! Gossip pools of three to five hundred members in a world that loses, delays, doubles and parts.
 //!
 //! Every seed is one world and one scenario (`scenario`): what must come of it is checked at its end
 //! and at the turns between. Nothing but the pools themselves runs here, on virtual time.
 
+mod chaos;
+mod lifeguard;
+mod load;
 mod scenario;
 mod world;
 
@@ -13,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use scenario::Totals;
 
 /// Seeds run when nothing else is asked for.
-const DEFAULT_SEEDS: u64 = 90;
+const DEFAULT_SEEDS: u64 = 150;
 /// False accusations allowed for each hour that a healthy member spends on a bad network.
 const FALSE_POSITIVES_PER_HOUR: f64 = 1.0;
 /// Part of those who see a member leave that may miss its intent, and take it for a failure at first.
@@ -68,7 +71,7 @@ fn pools_keep_together() {
         eprintln!("SIM_SEED={seed}: {why}");
     }
     assert!(broken.is_empty(), "{} seeds broke a promise", broken.len());
-    assert!(totals.failures_seen > 0 && totals.packets > 0);
+    assert!(totals.failures_seen > 0 && totals.packets > 0 && totals.faults > 0);
     let mistaken = totals.leaves_mistaken as f64 / totals.leaves_seen.max(1) as f64;
     assert!(mistaken <= MISTAKEN_LEAVES, "{mistaken} of the leaves seen");
     let rate = totals.false_positives as f64 / totals.healthy_hours.max(1.0);

@@ -12,11 +12,12 @@ use consul_lite::gossip::{
 };
 use consul_lite::structs::MemberStatus;
 
+use super::chaos;
 use super::world::{Node, World, ms, s};
 
 /// Who misses some news hears of it with an exchange of everything, of which there is one with a random
 /// member every 30 s, the first one later.
-const CONVERGENCE: Duration = Duration::from_secs(180);
+pub const CONVERGENCE: Duration = Duration::from_secs(180);
 
 /// Figures to be sure that something happened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +33,8 @@ pub struct Totals {
     /// Members that saw another one leave, and those of them that took it for a failure at first.
     pub leaves_seen: u64,
     pub leaves_mistaken: u64,
+    /// Faults that were drawn.
+    pub faults: u64,
 }
 
 impl Totals {
@@ -45,16 +48,19 @@ impl Totals {
         self.healthy_hours += other.healthy_hours;
         self.leaves_seen += other.leaves_seen;
         self.leaves_mistaken += other.leaves_mistaken;
+        self.faults += other.faults;
     }
 }
 
-type Outcome = Result<Totals, String>;
+pub type Outcome = Result<Totals, String>;
 
-fn lan(name: &str, addr: std::net::SocketAddr, seed: u64) -> Config {
+pub fn lan(name: &str, addr: std::net::SocketAddr, seed: u64) -> Config {
     let tags = [("role", "node"), ("dc", "dc1")];
     let tags = tags.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     Config {
         seed,
+        // Some compress, as it costs most of the time here.
+        compress: seed % 4 == 0,
         filter: MergeFilter::Lan {
             id: name.to_owned(),
             name: name.to_owned(),
@@ -65,16 +71,16 @@ fn lan(name: &str, addr: std::net::SocketAddr, seed: u64) -> Config {
     }
 }
 
-fn all(n: usize) -> BTreeSet<usize> {
+pub fn all(n: usize) -> BTreeSet<usize> {
     (0..n).collect()
 }
 
-fn ensure(so: bool, what: &str) -> Result<(), String> {
+pub fn ensure(so: bool, what: &str) -> Result<(), String> {
     if so { Ok(()) } else { Err(what.to_owned()) }
 }
 
 /// A pool whose members all know each other, each joined through an earlier one.
-fn formed(
+pub fn formed(
     seed: u64,
     n: usize,
     trace: bool,
@@ -93,7 +99,7 @@ fn formed(
     Ok(world)
 }
 
-fn totals(world: &World) -> Totals {
+pub fn totals(world: &World) -> Totals {
     Totals {
         worlds: 1,
         packets: world.packets,
@@ -191,7 +197,7 @@ fn slow(seed: u64, trace: bool) -> Outcome {
     let mut world = formed(seed, n, trace, lan)?;
     let slow = world.rng.usize(..n);
     let delay = ms(1_500 + world.rng.u64(..3_000));
-    world.nodes[slow].slow = delay;
+    world.slow_down(slow, delay);
     let mut score = 0;
     for _ in 0..120 {
         world.run(s(1));
@@ -209,7 +215,7 @@ fn slow(seed: u64, trace: bool) -> Outcome {
     let events = healthy.flat_map(|node| &node.events);
     totals.false_positives = events.filter(|(_, e)| wrong(e)).count() as u64;
     totals.healthy_hours = n as f64 * 120.0 / 3600.0;
-    world.nodes[slow].slow = Duration::ZERO;
+    world.slow_down(slow, Duration::ZERO);
     world.until("all are well again", CONVERGENCE, |w| w.all_see(&all(n)))?;
     Ok(totals)
 }
@@ -401,6 +407,7 @@ fn keys(seed: u64, trace: bool) -> Outcome {
         keyring: Keyring::new(&first).ok(),
         ..lan(name, addr, seed)
     })?;
+    world.loss = world.rng.f64() * 0.1;
     for operation in [
         KeyOperation::Install(new.clone()),
         KeyOperation::Use(new.clone()),
@@ -408,9 +415,12 @@ fn keys(seed: u64, trace: bool) -> Outcome {
         KeyOperation::List,
     ] {
         let mut outcome = KeyOutcome::default();
-        // A query may miss somebody: then it is asked again.
-        for _ in 0..4 {
+        // A query may miss somebody, or its answer: then it is asked again.
+        for _ in 0..20 {
             outcome = key_operation(&mut world, &operation)?;
+            if outcome.responses < n {
+                world.loss /= 2.0;
+            }
             if outcome.responses == n {
                 break;
             }
@@ -455,7 +465,7 @@ fn conflict(seed: u64, trace: bool) -> Outcome {
     })?;
     // The last one comes back under the name of the first.
     world.nodes[n - 1].name = "n0".to_owned();
-    world.nodes[n - 1].file.clear();
+    world.forget(n - 1);
     world.start(n - 1);
     world.join(n - 1, 1);
     let lost = |w: &World, i: usize| {
@@ -470,7 +480,7 @@ fn conflict(seed: u64, trace: bool) -> Outcome {
 
 type Scenario = fn(u64, bool) -> Outcome;
 
-const SCENARIOS: [(&str, Scenario); 9] = [
+const SCENARIOS: [(&str, Scenario); 10] = [
     ("joins", joins),
     ("failure", failure),
     ("lossy", lossy),
@@ -480,6 +490,7 @@ const SCENARIOS: [(&str, Scenario); 9] = [
     ("events", events),
     ("keys", keys),
     ("conflict", conflict),
+    ("chaos", chaos::chaos),
 ];
 
 /// The scenario that a seed stands for.

@@ -1,6 +1,7 @@
-//! Pools on virtual time: datagrams that are lost and delayed, streams, partitions, slow and crashed members.
+//! Pools on virtual time: datagrams that are lost, doubled and delayed, streams, cuts of one direction,
+//! slow and crashed members, clocks that run differently.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -52,11 +53,33 @@ pub struct Node {
     life: u32,
     /// Everything reaches it so much later.
     pub slow: Duration,
+    /// What its clock showed when the world began, and how fast it runs.
+    clock: (Duration, f64),
+    /// What it has told, by this world's time.
     pub events: Vec<(Duration, Event)>,
+    /// Where in `events` its present process begins.
+    pub born: usize,
     /// Its snapshot's file.
     pub file: String,
+    /// How much of the file a loss of power leaves.
+    synced: usize,
+    /// When it next has something to do, by this world's time.
+    deadline: Option<Duration>,
     /// Rewrites of its keyring's file.
     pub keyrings: Vec<Vec<Vec<u8>>>,
+}
+
+impl Node {
+    /// What its clock shows.
+    fn local(&self, now: Duration) -> Duration {
+        self.clock.0 + now.mul_f64(self.clock.1)
+    }
+
+    /// When its clock shows this.
+    fn when(&self, local: Duration) -> Duration {
+        let since = local.saturating_sub(self.clock.0);
+        since.div_f64(self.clock.1) + Duration::from_nanos(100)
+    }
 }
 
 pub struct World {
@@ -65,14 +88,31 @@ pub struct World {
     pub nodes: Vec<Node>,
     queue: BTreeMap<(Duration, u64), Item>,
     sent: u64,
+    /// The deadlines of all members.
+    deadlines: BTreeSet<(Duration, usize)>,
+    places: HashMap<SocketAddr, usize>,
     /// Part of the datagrams that is lost.
     pub loss: f64,
+    /// Part of the datagrams that comes twice.
+    pub duplication: f64,
+    /// Part of the datagrams that takes ten times as long.
+    pub stragglers: f64,
+    /// Clocks started now run up to so much faster or slower.
+    pub drift: f64,
+    /// Nothing reaches the second from the first.
+    pub cuts: BTreeSet<(usize, usize)>,
     /// Longest way of a datagram.
     pub latency: Duration,
     /// Members of different groups do not reach each other.
     pub groups: Vec<u32>,
     config: Box<Configure>,
     pub packets: u64,
+    pub bytes: u64,
+    pub streams: u64,
+    /// User events delivered: to whom, in which of its processes, which.
+    delivered: BTreeSet<(usize, u32, u64, String)>,
+    /// The first user event that was delivered twice.
+    pub twice: Option<String>,
     trace: bool,
 }
 
@@ -90,11 +130,21 @@ impl World {
             nodes: Vec::new(),
             queue: BTreeMap::new(),
             sent: 0,
+            deadlines: BTreeSet::new(),
+            places: HashMap::new(),
             loss: 0.0,
+            duplication: 0.0,
+            stragglers: 0.0,
+            drift: 0.0,
+            cuts: BTreeSet::new(),
             latency: ms(3),
             groups: Vec::new(),
             config: Box::new(config),
             packets: 0,
+            bytes: 0,
+            streams: 0,
+            delivered: BTreeSet::new(),
+            twice: None,
             trace,
         };
         for i in 0..n {
@@ -105,11 +155,16 @@ impl World {
                 pool: None,
                 life: 0,
                 slow: Duration::ZERO,
+                clock: (Duration::ZERO, 1.0),
                 events: Vec::new(),
+                born: 0,
                 file: String::new(),
+                synced: 0,
+                deadline: None,
                 keyrings: Vec::new(),
             });
             world.groups.push(0);
+            world.places.insert(world.nodes[i].addr, i);
             world.start(i);
         }
         world
@@ -118,19 +173,59 @@ impl World {
     /// Starts a member's process, with what its snapshot says.
     pub fn start(&mut self, i: usize) {
         let seed = self.rng.u64(..);
+        if self.drift > 0.0 {
+            let rate = 1.0 + (self.rng.f64() * 2.0 - 1.0) * self.drift;
+            self.nodes[i].clock = (ms(self.rng.u64(..100_000)), rate);
+        }
         let node = &mut self.nodes[i];
         let mut config = (self.config)(&node.name, node.addr, seed);
         config.previous = snapshot::replay(&node.file, config.rejoin_after_leave);
         self.rng.fill(&mut config.nonce);
         node.life += 1;
-        node.pool = Some(Pool::new(self.now, config).expect("a sound configuration"));
+        node.born = node.events.len();
+        let now = node.local(self.now);
+        node.pool = Some(Pool::new(now, config).expect("a sound configuration"));
         self.note(&format!("n{i} starts"));
         self.drain(i);
     }
 
+    /// The process ends; what it has written stays.
     pub fn crash(&mut self, i: usize) {
         self.nodes[i].pool = None;
+        self.schedule(i);
         self.note(&format!("n{i} crashes"));
+    }
+
+    /// Power is lost: of the snapshot's file only some part is left of what was not synced.
+    pub fn lose_power(&mut self, i: usize) {
+        self.crash(i);
+        let node = &mut self.nodes[i];
+        let kept = self.rng.usize(node.synced..=node.file.len());
+        node.file.truncate(kept);
+    }
+
+    /// All that a member has written is lost.
+    pub fn forget(&mut self, i: usize) {
+        self.nodes[i].file.clear();
+        self.nodes[i].synced = 0;
+    }
+
+    /// Keeps in mind when a member next has something to do.
+    fn schedule(&mut self, i: usize) {
+        let node = &mut self.nodes[i];
+        let next = node.pool.as_ref().and_then(Pool::next_deadline);
+        // A slow member notices its own timers later, too.
+        let next = next.map(|local| node.when(local) + node.slow / 4);
+        if let Some(old) = std::mem::replace(&mut node.deadline, next) {
+            self.deadlines.remove(&(old, i));
+        }
+        self.deadlines.extend(next.map(|next| (next, i)));
+    }
+
+    /// Makes a member slow, or quick again.
+    pub fn slow_down(&mut self, i: usize, by: Duration) {
+        self.nodes[i].slow = by;
+        self.schedule(i);
     }
 
     pub fn note(&self, text: &str) {
@@ -141,7 +236,7 @@ impl World {
 
     /// Does something with a member's pool.
     pub fn with<T>(&mut self, i: usize, act: impl FnOnce(&mut Pool, Duration) -> T) -> T {
-        let now = self.now;
+        let now = self.nodes[i].local(self.now);
         let pool = self.nodes[i].pool.as_mut().expect("a running member");
         let result = act(pool, now);
         self.drain(i);
@@ -150,12 +245,17 @@ impl World {
 
     /// A member joins through another one.
     pub fn join(&mut self, i: usize, through: usize) {
-        let to = self.nodes[through].addr;
-        self.with(i, |pool, now| pool.join(now, &[to]));
+        self.join_any(i, &[through]);
+    }
+
+    /// A member joins through all of these that answer.
+    pub fn join_any(&mut self, i: usize, through: &[usize]) {
+        let to: Vec<SocketAddr> = through.iter().map(|t| self.nodes[*t].addr).collect();
+        self.with(i, |pool, now| pool.join(now, &to));
     }
 
     fn index(&self, addr: SocketAddr) -> Option<usize> {
-        self.nodes.iter().position(|node| node.addr == addr)
+        self.places.get(&addr).copied()
     }
 
     fn send(&mut self, after: Duration, item: Item) {
@@ -165,11 +265,13 @@ impl World {
 
     fn delay(&mut self, to: usize) -> Duration {
         let part = self.rng.f64();
-        self.latency.mul_f64(part) + self.nodes[to].slow
+        let straggles = self.stragglers > 0.0 && self.rng.f64() < self.stragglers;
+        let longest = self.latency * if straggles { 10 } else { 1 };
+        longest.mul_f64(part) + self.nodes[to].slow
     }
 
     fn reaches(&self, a: usize, b: usize) -> bool {
-        self.groups[a] == self.groups[b]
+        self.groups[a] == self.groups[b] && !self.cuts.contains(&(a, b))
     }
 
     /// Carries out what a member asks for.
@@ -178,15 +280,21 @@ impl World {
             let node = &mut self.nodes[i];
             let (from, life) = (node.addr, node.life);
             let Some(output) = node.pool.as_mut().and_then(Pool::poll) else {
-                return;
+                return self.schedule(i);
             };
             match output {
                 Output::Packet { to, bytes } => {
                     assert!(bytes.len() <= 1500, "a packet of {} bytes", bytes.len());
                     self.packets += 1;
+                    self.bytes += bytes.len() as u64;
                     let Some(to) = self.index(to) else { continue };
                     if !self.reaches(i, to) || (i != to && self.rng.f64() < self.loss) {
                         continue;
+                    }
+                    if self.duplication > 0.0 && self.rng.f64() < self.duplication {
+                        let bytes = bytes.clone();
+                        let delay = self.delay(to);
+                        self.send(delay, Item::Packet { from, to, bytes });
                     }
                     let delay = self.delay(to);
                     self.send(delay, Item::Packet { from, to, bytes });
@@ -197,17 +305,33 @@ impl World {
                 Output::Event(event) => {
                     self.note(&format!("n{i} says {event:?}"));
                     let now = self.now;
+                    if let Event::User { ltime, name, .. } = &event
+                        && !self.delivered.insert((i, life, *ltime, name.clone()))
+                    {
+                        self.twice = Some(format!("n{i} is told twice of {name} at {ltime}"));
+                    }
                     self.nodes[i].events.push((now, event));
                 }
-                Output::Snapshot(Write::Append(lines)) => node.file.push_str(&lines),
-                Output::Snapshot(Write::Replace(all)) => node.file = all,
+                Output::Snapshot(Write::Append(lines)) => {
+                    // The system syncs what was written at some time.
+                    node.synced = self.rng.usize(node.synced..=node.file.len());
+                    node.file.push_str(&lines);
+                }
+                Output::Snapshot(Write::Replace(all)) => {
+                    node.synced = all.len();
+                    node.file = all;
+                }
                 Output::Keyring(keys) => node.keyrings.push(keys),
             }
         }
     }
 
     fn dial(&mut self, from: (usize, u32), stream: u64, to: SocketAddr, bytes: Vec<u8>) {
-        let target = self.index(to).filter(|to| self.reaches(from.0, *to));
+        self.streams += 1;
+        self.bytes += bytes.len() as u64;
+        // A connection needs both directions.
+        let target = self.index(to);
+        let target = target.filter(|to| self.reaches(from.0, *to) && self.reaches(*to, from.0));
         let Some(to) = target else {
             // As a partition: it takes until the deadline, which is not shorter than this.
             let (to, bytes) = (from, None);
@@ -226,9 +350,9 @@ impl World {
     }
 
     fn deliver(&mut self, item: Item) {
-        let now = self.now;
         match item {
             Item::Packet { from, to, bytes } => {
+                let now = self.nodes[to].local(self.now);
                 if let Some(pool) = &mut self.nodes[to].pool {
                     pool.handle_packet(now, from, &bytes);
                     self.drain(to);
@@ -241,6 +365,7 @@ impl World {
                 bytes,
             } => {
                 let addr = self.nodes[from.0].addr;
+                let now = self.nodes[to].local(self.now);
                 let answer = self.nodes[to].pool.as_mut();
                 let answer = answer.map(|pool| pool.handle_stream(now, addr, &bytes));
                 self.drain(to);
@@ -248,6 +373,7 @@ impl World {
                     Some(_) => self.delay(from.0),
                     None => REFUSED,
                 };
+                self.bytes += answer.as_ref().map_or(0, Vec::len) as u64;
                 let (to, bytes) = (from, answer.filter(|a| !a.is_empty()));
                 self.send(delay, Item::Answer { to, stream, bytes });
             }
@@ -257,6 +383,7 @@ impl World {
                 bytes,
             } => {
                 let node = &mut self.nodes[to];
+                let now = node.local(self.now);
                 let Some(pool) = node.pool.as_mut().filter(|_| node.life == life) else {
                     return;
                 };
@@ -271,12 +398,7 @@ impl World {
 
     /// The next thing that happens, no later than `end`; false when that comes first.
     fn step(&mut self, end: Duration) -> bool {
-        let deadlines = self.nodes.iter().enumerate().filter_map(|(i, node)| {
-            let deadline = node.pool.as_ref()?.next_deadline()?;
-            // A slow member notices its own timers later, too.
-            Some((deadline + node.slow / 4, i))
-        });
-        let tick = deadlines.min();
+        let tick = self.deadlines.first().copied();
         let delivery = self.queue.first_key_value().map(|(key, _)| key.0);
         let next = tick.map(|t| t.0).into_iter().chain(delivery).min();
         let Some(next) = next.filter(|next| *next <= end) else {
@@ -286,7 +408,7 @@ impl World {
         self.now = self.now.max(next);
         match tick {
             Some((at, i)) if delivery.is_none_or(|d| at <= d) => {
-                let now = self.now;
+                let now = self.nodes[i].local(self.now);
                 if let Some(pool) = &mut self.nodes[i].pool {
                     pool.tick(now);
                     assert!(
@@ -327,6 +449,24 @@ impl World {
             }
         }
         Ok(self.now - start)
+    }
+
+    /// Who sees whom as not alive.
+    pub fn picture(&self) -> String {
+        let mut out = String::new();
+        for node in self.running() {
+            let pool = node.pool.as_ref();
+            let seen = pool.into_iter().flat_map(Pool::members);
+            let wrong = seen.filter(|m| m.status != MemberStatus::Alive);
+            let wrong: Vec<String> = wrong
+                .map(|m| format!("{} {:?}", m.name, m.status))
+                .collect();
+            let known = pool.map_or(0, |pool| pool.members().count());
+            if !wrong.is_empty() || known != self.nodes.len() {
+                out += &format!("\n  {} knows {known}: {}", node.name, wrong.join(", "));
+            }
+        }
+        out
     }
 
     pub fn running(&self) -> impl Iterator<Item = &Node> {

@@ -19,6 +19,7 @@ pub struct Totals {
     pub messages: u64,
     pub truncations: u64,
     pub disk_failures: u64,
+    pub old_peers: u64,
 }
 
 impl Totals {
@@ -27,7 +28,7 @@ impl Totals {
         pairs.for_each(|(sum, n)| *sum += n);
     }
 
-    fn fields(&self) -> [u64; 12] {
+    fn fields(&self) -> [u64; 13] {
         [
             self.writes,
             self.index_reads,
@@ -41,10 +42,11 @@ impl Totals {
             self.messages,
             self.truncations,
             self.disk_failures,
+            self.old_peers,
         ]
     }
 
-    fn fields_mut(&mut self) -> [&mut u64; 12] {
+    fn fields_mut(&mut self) -> [&mut u64; 13] {
         [
             &mut self.writes,
             &mut self.index_reads,
@@ -58,6 +60,7 @@ impl Totals {
             &mut self.messages,
             &mut self.truncations,
             &mut self.disk_failures,
+            &mut self.old_peers,
         ]
     }
 

@@ -10,6 +10,7 @@ mod disk;
 mod faults;
 mod plan;
 mod server;
+mod slow;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

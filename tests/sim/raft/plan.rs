@@ -58,6 +58,8 @@ pub struct Plan {
     pub transfers: bool,
     pub clients: usize,
     pub pre_vote: bool,
+    /// So many of the voters, the last ones, are older than pre-votes.
+    pub old: usize,
     pub max_append_entries: usize,
     pub max_append_bytes: usize,
     pub max_inflight: usize,
@@ -72,8 +74,15 @@ impl Plan {
         let storm = rng.u8(..3) == 0;
         let membership = rng.u8(..3) == 0;
         let timeout = pick(rng, &[1_000, 1_000, 400, 200]) as u64;
+        let voters = pick(rng, &[1, 3, 3, 3, 5, 5, 7]);
+        let old = if rng.u8(..4) == 0 {
+            rng.usize(..=voters)
+        } else {
+            0
+        };
         Plan {
-            voters: pick(rng, &[1, 3, 3, 3, 5, 5, 7]),
+            voters,
+            old,
             spares: if membership { rng.usize(1..3) } else { 0 },
             safety: ms(rng.u64(4_000..20_000)),
             timeout: ms(timeout),
@@ -102,6 +111,44 @@ impl Plan {
         }
     }
 
+    /// A world of some voters with Consul's timings at `raft_multiplier` 1, in which nothing goes wrong.
+    pub fn calm(voters: usize) -> Plan {
+        Plan {
+            voters,
+            old: 0,
+            spares: 0,
+            safety: Duration::ZERO,
+            timeout: ms(1_000),
+            storm: false,
+            loss: 0.0,
+            duplication: 0.0,
+            stragglers: 0.0,
+            latency: ms(2),
+            cuts: false,
+            crashes: false,
+            keeps_unsynced: true,
+            drift: 0.0,
+            fsync: ms(5),
+            slow_disk: false,
+            full_disk: false,
+            bad_reads: false,
+            compaction: false,
+            membership: false,
+            transfers: false,
+            clients: 4,
+            pre_vote: true,
+            max_append_entries: 64,
+            max_append_bytes: 1 << 20,
+            max_inflight: 128,
+            max_tail_bytes: 1 << 20,
+        }
+    }
+
+    /// Whether a server knows nothing of pre-votes.
+    pub fn is_old(&self, server: usize) -> bool {
+        server < self.voters && server + self.old >= self.voters
+    }
+
     /// The kinds of fault of this world.
     pub fn faults(&self) -> Vec<Fault> {
         let kinds = [
@@ -119,7 +166,7 @@ impl Plan {
         chosen.map(|(_, kind)| kind).collect()
     }
 
-    pub fn config(&self, id: ServerId, seed: u64) -> Config {
+    pub fn config(&self, server: usize, id: ServerId, seed: u64) -> Config {
         Config {
             heartbeat_timeout: self.timeout,
             election_timeout: self.timeout,
@@ -131,7 +178,7 @@ impl Plan {
             max_inflight: self.max_inflight,
             max_tail_bytes: self.max_tail_bytes,
             max_apply_bytes: 2_000,
-            pre_vote: self.pre_vote,
+            pre_vote: self.pre_vote && !self.is_old(server),
             ..Config::new(id, 1, seed)
         }
     }

@@ -28,6 +28,8 @@ pub struct Server {
     writing: bool,
     pub disk_full: bool,
     pub disk_slow: bool,
+    /// Each write takes exactly so long.
+    pub disk_takes: Option<Duration>,
     /// Terms of the log as far as it was handed out for writing.
     shadow: BTreeMap<u64, u64>,
     /// Proposals waiting to be applied: term, client, operation.
@@ -54,6 +56,7 @@ impl Server {
             writing: false,
             disk_full: false,
             disk_slow: false,
+            disk_takes: None,
             shadow: BTreeMap::new(),
             proposals: BTreeMap::new(),
             reads: BTreeMap::new(),
@@ -124,7 +127,7 @@ impl World {
         let rate = 1.0 + (self.rng.f64() * 2.0 - 1.0) * drift;
         let offset = ms(self.rng.u64(0..10_000));
         let seed = self.rng.u64(..);
-        let config = self.plan.config(self.servers[s].id.clone(), seed);
+        let config = self.plan.config(s, self.servers[s].id.clone(), seed);
         let server = &mut self.servers[s];
         server.run += 1;
         (server.rate, server.offset) = (rate, offset);
@@ -379,7 +382,10 @@ impl World {
         let (run, queued, slow) = (server.run, server.writes.len(), server.disk_slow);
         let together = if self.rng.bool() { queued } else { 1 };
         let fsync = self.plan.fsync * if slow { 40 } else { 1 };
-        let delay = self.about(fsync);
+        let delay = match self.servers[s].disk_takes {
+            Some(takes) => takes,
+            None => self.about(fsync),
+        };
         self.servers[s].writing = true;
         self.after(delay, Event::Written(s, run, together));
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use consul_lite::raft::{Entry, Install, Message, Outgoing};
+use consul_lite::raft::{Entry, Install, Message, Outgoing, rpc};
 use fastrand::Rng;
 
 use super::check::{Checker, Totals};
@@ -67,6 +67,11 @@ impl World {
     pub fn new(seed: u64, trace: bool) -> World {
         let mut rng = Rng::with_seed(seed);
         let plan = Plan::draw(&mut rng);
+        World::of(plan, rng, trace)
+    }
+
+    /// A world of this plan.
+    pub fn of(plan: Plan, rng: Rng, trace: bool) -> World {
         let mut world = World {
             rng,
             now: Duration::ZERO,
@@ -134,7 +139,7 @@ impl World {
         Ok(self.checker.totals)
     }
 
-    fn step(&mut self) -> Result<(), String> {
+    pub fn step(&mut self) -> Result<(), String> {
         let Some(Reverse((time, number))) = self.queue.pop() else {
             return Err("nothing will ever happen again".to_owned());
         };
@@ -237,7 +242,19 @@ impl World {
             let (from, to) = (&w.servers[packet.from].id, &w.servers[packet.to].id);
             format!("{from} -> {to}: {:?}", packet.message)
         });
-        self.receive(packet)
+        match &packet.message {
+            // It closes the connection, which the sender takes for a yes.
+            Message::RequestPreVote(request) if self.plan.is_old(packet.to) => {
+                self.checker.totals.old_peers += 1;
+                self.receive(Packet {
+                    from: packet.to,
+                    to: packet.from,
+                    message: rpc::granted(request),
+                    machine: None,
+                })
+            }
+            _ => self.receive(packet),
+        }
     }
 
     /// Whether everything works again: new operations of each kind succeeded, and every member has
