@@ -37,7 +37,12 @@ fn message(message: &Message) {
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    for part in envelope().open_packet(bytes).into_iter().flatten().flatten() {
+    for part in envelope()
+        .open_packet(bytes)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let written = part.encode().expect("what was read can be written");
         assert_eq!(Message::decode(&written).as_ref(), Ok(&part));
         message(&part);

@@ -15,6 +15,10 @@ use crate::structs::go::Bytes;
 
 /// Most bytes of an event, whatever is configured.
 const HARD_LIMIT: usize = 9 << 10;
+/// Bytes of all events that are remembered, at most; beyond, the oldest are forgotten and count as too old.
+const MAX_BYTES: usize = 2 << 20;
+/// What an event costs beside its bytes.
+const OVERHEAD: usize = 64;
 /// Most events of one time.
 const MAX_PER_TIME: usize = 64;
 
@@ -25,6 +29,8 @@ pub(super) struct Events {
     /// Events before this are not delivered.
     min: u64,
     newest: u64,
+    /// Of all that is remembered.
+    bytes: usize,
     slots: BTreeMap<u64, PastEvents>,
 }
 
@@ -35,6 +41,7 @@ impl Events {
             size: size.max(1),
             min: delivered.saturating_add(1),
             newest: delivered,
+            bytes: 0,
             slots: BTreeMap::new(),
         }
     }
@@ -52,6 +59,7 @@ impl Events {
         }
         let slot = self.slots.entry(m.ltime % self.size).or_default();
         if slot.ltime != m.ltime {
+            self.bytes -= size_of(slot);
             *slot = PastEvents {
                 ltime: m.ltime,
                 events: None,
@@ -65,10 +73,35 @@ impl Events {
         if events.len() >= MAX_PER_TIME || events.contains(&event) {
             return false;
         }
+        self.bytes += size(&event);
         events.push(event);
         self.newest = self.newest.max(m.ltime);
+        self.shrink();
         true
     }
+
+    /// Forgets the oldest while there is too much.
+    fn shrink(&mut self) {
+        while self.bytes > MAX_BYTES {
+            let oldest = self.slots.iter().min_by_key(|(_, slot)| slot.ltime);
+            let Some(slot) = oldest
+                .map(|(at, _)| *at)
+                .and_then(|at| self.slots.remove(&at))
+            else {
+                return;
+            };
+            self.bytes -= size_of(&slot);
+            self.min = self.min.max(slot.ltime.saturating_add(1));
+        }
+    }
+}
+
+fn size(event: &PastEvent) -> usize {
+    OVERHEAD + event.name.len() + event.payload.as_ref().map_or(0, |p| p.len())
+}
+
+fn size_of(slot: &PastEvents) -> usize {
+    slot.events.iter().flatten().map(size).sum()
 }
 
 impl Pool {

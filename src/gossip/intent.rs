@@ -14,6 +14,7 @@ use super::codec::tags;
 use super::leave::Phase;
 use super::members::Member;
 use super::output::{Change, Event};
+use super::state::MAX_NAME;
 use super::timer::Timer;
 use super::{Error, Pool};
 use crate::structs::MemberStatus;
@@ -43,7 +44,7 @@ pub(super) struct Intents {
 impl Intents {
     /// Remembers an intent; whether it is news.
     fn remember(&mut self, name: &str, kind: Kind, ltime: u64, at: Duration) -> bool {
-        let full = self.by_name.len() >= MAX_INTENTS;
+        let full = self.by_name.len() >= MAX_INTENTS || name.len() > MAX_NAME;
         match self.by_name.get_mut(name) {
             Some(old) if ltime <= old.ltime => return false,
             Some(old) => *old = Intent { kind, ltime, at },

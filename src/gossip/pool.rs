@@ -33,6 +33,9 @@ use super::{Config, Error};
 use crate::structs::go::Bytes;
 use crate::structs::{MemberStatus, Position};
 
+/// Bytes of one message of Serf's, at most: its largest events have 9 KiB.
+const MAX_USER_MESSAGE: usize = 10 << 10;
+
 /// News of the four kinds, in the order in which packets are filled.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
@@ -300,6 +303,11 @@ impl Pool {
 
     /// A message of Serf's came by gossip.
     fn user_message(&mut self, bytes: &[u8]) {
+        if bytes.len() > MAX_USER_MESSAGE {
+            log::warn!(target: &self.config.loggers[1],
+                "serf: ignoring a message of {} bytes, more than {MAX_USER_MESSAGE}", bytes.len());
+            return;
+        }
         let message = match SerfMessage::decode(bytes) {
             Ok(message) => message,
             Err(e) => {
@@ -373,6 +381,11 @@ impl Pool {
         waiting: Option<Waiting>,
     ) {
         let most = self.config.min_queue_depth.max(2 * self.members.len());
+        if message.len() + COMPOUND_PART + 1 > self.envelope.room() {
+            // No packet would ever take it.
+            waiting.into_iter().for_each(|waiting| self.spread(waiting));
+            return;
+        }
         let queue = which(&mut self.queues);
         queue.push(None, message, waiting);
         queue.prune(most);

@@ -34,6 +34,8 @@ const MAX_ASKED: usize = 1024;
 const MAX_PENDING: usize = 1024;
 /// Most memory of a compiled tag filter.
 const MAX_REGEX: usize = 256 << 10;
+/// The longest time for answering a query, whatever it asks for.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// How to ask.
 #[derive(Clone, Debug, Default)]
@@ -219,7 +221,7 @@ impl Pool {
             to: SocketAddr::new(ip, m.port),
             source: m.source_node.clone(),
             relay_factor: m.relay_factor,
-            deadline: self.now.saturating_add(m.timeout.to_std()),
+            deadline: self.now + m.timeout.to_std().min(MAX_TIMEOUT),
         };
         if m.flags & FLAG_ACK != 0 {
             // An acknowledgement too large to be sent does not exist.

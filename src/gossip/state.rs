@@ -1,7 +1,8 @@
 //! What news about a member change: alive, suspect, dead, and how we defend ourselves.
 //!
 //! Holds true: of two news about a member the one with the larger incarnation wins, and among equals
-//! dead beats suspect beats alive; only the member itself makes its incarnation grow.
+//! dead beats suspect beats alive; only the member itself makes its incarnation grow. News that cannot be
+//! true (`is_believable`) change nothing.
 //! Source: SWIM (2002), section 4.2; `docs/reference/gossip.md` section 7.
 
 use std::net::SocketAddr;
@@ -15,6 +16,11 @@ use super::members::Node;
 use super::merge_filter::Candidate;
 use super::suspicion::Suspicion;
 use super::timer::Timer;
+
+/// Bytes of a node's name, at most.
+pub(super) const MAX_NAME: usize = 512;
+/// No member lives long enough to defend itself this often: who says so lies, and could not be refuted.
+const MAX_INCARNATION: u32 = 1 << 31;
 
 /// An alive message that makes sense.
 struct News {
@@ -31,10 +37,25 @@ impl Pool {
         }
     }
 
+    /// Whether news with this incarnation about this member, from this one, can be true.
+    fn is_believable(&self, node: &str, from: &str, incarnation: u32) -> bool {
+        let believable =
+            incarnation < MAX_INCARNATION && node.len() <= MAX_NAME && from.len() <= MAX_NAME;
+        if !believable {
+            let shown: String = node.chars().take(MAX_NAME).collect();
+            log::warn!(target: &self.config.loggers[0],
+                "memberlist: ignoring news about '{shown}' that cannot be true: incarnation {incarnation}");
+        }
+        believable
+    }
+
     /// Whether an alive message makes sense, and who it is about may be in the pool.
     fn checked(&self, m: &Alive) -> Option<News> {
         let versions = Versions::try_from(&m.vsn[..]).ok()?;
         let [min, max, ..] = versions;
+        if !self.is_believable(&m.node, "", m.incarnation) {
+            return None;
+        }
         let sound = min > 0 && max > 0 && min <= max && m.meta.len() <= MAX_META;
         if !sound || m.node.is_empty() {
             return None;
@@ -105,7 +126,12 @@ impl Pool {
         if stale {
             return;
         }
-        node.suspicion = None;
+        if let Some(suspicion) = node.suspicion.take() {
+            suspicion
+                .timer
+                .into_iter()
+                .for_each(|timer| self.timers.cancel(timer));
+        }
         if own && !bootstrap {
             let known = node.incarnation == m.incarnation
                 && node.meta == *m.meta
@@ -155,6 +181,9 @@ impl Pool {
     /// Somebody does not answer, says somebody.
     pub(super) fn on_suspect(&mut self, m: &Accusation) {
         let (now, n, own) = (self.now, self.nodes.len(), self.is_self(&m.node));
+        if !self.is_believable(&m.node, &m.from, m.incarnation) {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(&m.node) else {
             return;
         };
@@ -164,8 +193,11 @@ impl Pool {
         if let Some(suspicion) = &mut node.suspicion {
             if suspicion.confirm(&m.from) {
                 let (at, generation) = (suspicion.deadline(), suspicion.generation);
-                self.timers
-                    .set(at, Timer::Suspicion(m.node.clone(), generation));
+                let timer = Timer::Suspicion(m.node.clone(), generation);
+                let earlier = suspicion.timer.replace(self.timers.set(at, timer));
+                earlier
+                    .into_iter()
+                    .for_each(|timer| self.timers.cancel(timer));
                 self.broadcast(&m.node, &Message::Suspect(m.clone()));
             }
             return;
@@ -188,7 +220,7 @@ impl Pool {
         self.generation += 1;
         suspicion.generation = self.generation;
         let timer = Timer::Suspicion(m.node.clone(), self.generation);
-        self.timers.set(suspicion.deadline(), timer);
+        suspicion.timer = Some(self.timers.set(suspicion.deadline(), timer));
         node.suspicion = Some(suspicion);
         node.incarnation = m.incarnation;
         node.status = NodeStatus::Suspect;
@@ -223,13 +255,21 @@ impl Pool {
     /// Somebody is gone, says somebody.
     pub(super) fn on_dead(&mut self, m: &Accusation) {
         let (now, own) = (self.now, self.is_self(&m.node));
+        if !self.is_believable(&m.node, &m.from, m.incarnation) {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(&m.node) else {
             return;
         };
         if m.incarnation < node.incarnation {
             return;
         }
-        node.suspicion = None;
+        if let Some(suspicion) = node.suspicion.take() {
+            suspicion
+                .timer
+                .into_iter()
+                .for_each(|timer| self.timers.cancel(timer));
+        }
         if matches!(node.status, NodeStatus::Dead | NodeStatus::Left) {
             return;
         }

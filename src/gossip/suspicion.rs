@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::timer::Set;
+
 /// The suspicion of one member.
 #[derive(Clone, Debug)]
 pub(super) struct Suspicion {
@@ -16,6 +18,8 @@ pub(super) struct Suspicion {
     accusers: Vec<String>,
     /// Tells its timers from those of earlier suspicions.
     pub generation: u64,
+    /// Its timer.
+    pub timer: Option<Set>,
 }
 
 /// The shortest time, for a pool of `n` members.
@@ -49,6 +53,7 @@ impl Suspicion {
             wanted,
             accusers: vec![from.to_owned()],
             generation: 0,
+            timer: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is to happen later.
 //!
 //! Holds true: what is due first comes first, and among equals what was set first. Timers that have
-//! become pointless are found out by what they point at, not taken back.
+//! become pointless are found out by what they point at, and taken back only where messages could set many.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +39,9 @@ pub(super) enum Timer {
     Leave(u64),
 }
 
+/// Names a timer that was set.
+pub(super) type Set = (Duration, u64);
+
 /// The timers that are set.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -47,9 +50,16 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub fn set(&mut self, at: Duration, timer: Timer) {
+    /// Sets one; what it can be taken back by.
+    pub fn set(&mut self, at: Duration, timer: Timer) -> Set {
         self.count += 1;
         self.set.insert((at, self.count), timer);
+        (at, self.count)
+    }
+
+    /// Takes one back that others could set without end.
+    pub fn cancel(&mut self, set: Set) {
+        self.set.remove(&set);
     }
 
     pub fn next(&self) -> Option<Duration> {

@@ -12,6 +12,8 @@ pub mod agent;
 pub mod harness;
 pub mod http;
 pub mod json;
+pub mod linear;
+pub mod netns;
 pub mod oracle;
 
 use std::fs;

