@@ -9,7 +9,10 @@ mod datacenter;
 #[allow(dead_code)]
 #[path = "../compat/dns.rs"]
 mod dns;
+mod faults;
 mod fleet;
+mod hostile;
+mod hosts;
 mod mixed;
 mod rounds;
 mod rpc;
@@ -24,5 +27,7 @@ fn main() -> ExitCode {
     tests.extend(servers::tests());
     tests.extend(rounds::tests());
     tests.extend(beside_consul::tests());
+    tests.extend(faults::tests());
+    tests.extend(hostile::tests());
     common::harness::main(tests)
 }

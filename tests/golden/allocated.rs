@@ -55,3 +55,8 @@ pub fn most<T>(act: impl FnOnce() -> T) -> (usize, T) {
     let value = act();
     (usize::try_from(MOST.get() - before).unwrap_or(0), value)
 }
+
+/// The bytes that this thread holds now.
+pub fn held() -> usize {
+    usize::try_from(HELD.get()).unwrap_or(0)
+}

@@ -478,3 +478,41 @@ fn a_reader_of_messages_keeps_to_its_limit() {
     // And depth alone is refused by the decoder itself.
     assert!(msgpack::decode(&vec![0x91; MIB]).is_err());
 }
+
+#[test]
+fn a_member_costs_little() {
+    const MEMBERS: u32 = 1_000;
+    // As a client agent of Consul's describes itself.
+    let tags = [
+        ("role", "node"),
+        ("dc", "dc1"),
+        ("segment", ""),
+        ("id", "8f20b1c4-5a1d-4c07-9f6e-0123456789ab"),
+        ("vsn", "2"),
+        ("vsn_min", "2"),
+        ("vsn_max", "3"),
+        ("build", "1.8.7:b6a5bc5e"),
+    ];
+    let tags = tags.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let meta = consul_lite::gossip::codec::tags::encode(&tags).expect("short enough");
+    let (mut pool, mut now) = (pool(None), s(1));
+    let before = allocated::held();
+    for n in 2..=MEMBERS {
+        let Message::Alive(mut member) = alive(&format!("board-{n:04}"), n, 1) else {
+            unreachable!("that is what it makes")
+        };
+        member.meta = Bytes(meta.clone());
+        pool.handle_packet(now, addr(n), &packet(&Message::Alive(member)));
+        drain(&mut pool, addr(n));
+    }
+    // Until all is told.
+    for _ in 0..3_000 {
+        now += Duration::from_millis(20);
+        pool.tick(now);
+        drain(&mut pool, addr(2));
+    }
+    let each = (allocated::held() - before) / MEMBERS as usize;
+    println!("{each} bytes for each of {MEMBERS} members");
+    assert_eq!(pool.members().count(), MEMBERS as usize);
+    assert!(each <= 2_560, "{each} bytes for each member");
+}
