@@ -180,7 +180,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// A number from a `Name:   123 ...` line of a file under `/proc/PID`.
-fn proc_number(agent: &mut Agent, file: &str, name: &str) -> f64 {
+pub fn proc_number(agent: &mut Agent, file: &str, name: &str) -> f64 {
     let path = format!("/proc/{}/{file}", agent.process().pid());
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|l| l.strip_prefix(name));
@@ -189,12 +189,12 @@ fn proc_number(agent: &mut Agent, file: &str, name: &str) -> f64 {
 }
 
 /// Resident memory in KiB.
-fn rss(agent: &mut Agent) -> f64 {
+pub fn rss(agent: &mut Agent) -> f64 {
     proc_number(agent, "status", "VmRSS")
 }
 
 /// Seconds from exec to the first acknowledged write, with timings as configured by default.
-fn starts(plan: &Plan, net: &Loopback) -> Row {
+pub fn starts(plan: &Plan, net: &Loopback) -> Row {
     let once = |side: usize| {
         let begin = Instant::now();
         let agent = Agent::start(&AgentPlan {

@@ -1,0 +1,212 @@
+//! What an agent costs on a small machine, the real Consul 1.8.7 and consul-lite side by side in one run, as a
+//! Markdown table: `cargo bench --bench footprint`. Sizes, start-up, memory of server and client agent, bytes
+//! written and processor time while nobody asks anything, and bytes written per 10,000 key/value writes.
+//!
+//! `BENCH_QUICK=1` for a short run; `IDLE_SECONDS` (600); `CONSUL_ORACLE=/path`, `CONSUL_LITE=/path`.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+#[allow(dead_code)]
+mod load;
+#[allow(dead_code)]
+mod measure;
+mod report;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::Loopback;
+use common::agent::{Agent, Plan as AgentPlan};
+use common::http::Client;
+use measure::{Plan, Row, proc_number, rss};
+
+/// Writes whose bytes are counted.
+const WRITES: usize = 10_000;
+/// Connections that write.
+const WRITERS: usize = 8;
+/// Bytes of a value.
+const VALUE: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn number(name: &str, full: u64, quick: u64) -> u64 {
+    let quickly = std::env::var_os("BENCH_QUICK").is_some();
+    let given = std::env::var(name).ok().and_then(|v| v.parse().ok());
+    given.unwrap_or(if quickly { quick } else { full })
+}
+
+fn main() -> ExitCode {
+    let consul = match common::oracle::find() {
+        Ok(path) => path,
+        Err(why) => {
+            println!("skipped: {why}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    // Data directories belong on the disk the build is on, not on a memory file system.
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var("TMPDIR", common::cache_dir()) };
+    let plan = Plan {
+        binaries: [consul, common::consul_lite()],
+        rounds: 1,
+        seconds: 0,
+        idle_seconds: number("IDLE_SECONDS", 600, 20),
+        starts: number("BENCH_STARTS", 3, 1) as usize,
+        blocked: 0,
+        only: None,
+    };
+    let rows = rows(&plan);
+    report::print(&plan, &rows);
+    ExitCode::SUCCESS
+}
+
+fn row(name: &'static str, unit: &'static str, values: [f64; 2], target: &'static str) -> Row {
+    Row {
+        name,
+        unit,
+        values,
+        more_is_better: false,
+        target,
+    }
+}
+
+fn rows(plan: &Plan) -> Vec<Row> {
+    let net = Loopback::claim();
+    let size = |n: usize| {
+        let data = std::fs::metadata(&plan.binaries[n]);
+        data.map_or(f64::NAN, |m| m.len() as f64 / 1_048_576.0)
+    };
+    let mut rows = vec![
+        row("binary", "MiB", [size(0), size(1)], "at most 6 MiB"),
+        measure::starts(plan, &net),
+    ];
+    let mut servers = [0, 1].map(|side| start(plan, &net, side, false));
+    let mut clients = [0, 1].map(|side| start(plan, &net, side, true));
+    for agent in servers.iter_mut().chain(&mut clients) {
+        agent.wait_ready(PATIENCE);
+    }
+    let peak = each(&mut servers, |a| proc_number(a, "status", "VmHWM") / 1024.0);
+    rows.push(row("memory at start, peak", "MiB", peak, ""));
+    idle(plan, &mut servers, &mut clients, &mut rows);
+    let before = each(&mut servers, |a| proc_number(a, "io", "write_bytes"));
+    servers.iter().for_each(write);
+    let after = each(&mut servers, |a| proc_number(a, "io", "write_bytes"));
+    let written = [0, 1].map(|n| (after[n] - before[n]) / 1_048_576.0);
+    rows.push(row("written per 10,000 writes of 64 B", "MiB", written, ""));
+    let payload = (WRITES * VALUE) as f64 / 1_048_576.0;
+    rows.push(row(
+        "... per byte of payload",
+        "B",
+        written.map(|w| w / payload),
+        "",
+    ));
+    let loaded = each(&mut servers, |a| rss(a) / 1024.0);
+    rows.push(row(
+        "memory of a server after that",
+        "MiB",
+        loaded,
+        "at most 24 MiB",
+    ));
+    rows
+}
+
+fn each(agents: &mut [Agent; 2], f: impl Fn(&mut Agent) -> f64) -> [f64; 2] {
+    let [a, b] = agents;
+    [f(a), f(b)]
+}
+
+/// A server, or a client agent of the server of its side.
+fn start(plan: &Plan, net: &Loopback, side: usize, client: bool) -> Agent {
+    let host = side as u8 + 1;
+    let config = if client {
+        format!(
+            r#"{{"server": false, "bootstrap_expect": 0, "node_id": "8f20b1c4-5a1d-4c07-9f6e-0123456789ac",
+                "retry_join": ["{}:{}"]}}"#,
+            net.ip(host),
+            common::agent::SERF_LAN
+        )
+    } else {
+        r#"{"performance": {"raft_multiplier": 5}}"#.to_owned()
+    };
+    Agent::start(&AgentPlan {
+        binary: &plan.binaries[side],
+        ip: net.ip(if client { host + 10 } else { host }),
+        node: if client { "client" } else { "server" },
+        config: vec![("50-footprint.json".into(), config)],
+    })
+}
+
+/// What all four do while nobody asks them anything.
+fn idle(plan: &Plan, servers: &mut [Agent; 2], clients: &mut [Agent; 2], rows: &mut Vec<Row>) {
+    eprintln!("idle for {} s", plan.idle_seconds);
+    // The last of starting up (full sync after joining) is not idleness.
+    std::thread::sleep(Duration::from_secs(10.min(plan.idle_seconds)));
+    let written = |a: &mut Agent| proc_number(a, "io", "write_bytes") / 1024.0;
+    let figures = |s: &mut [Agent; 2], c: &mut [Agent; 2]| {
+        [
+            each(s, written),
+            each(c, written),
+            each(s, cpu),
+            each(c, cpu),
+        ]
+    };
+    let before = figures(servers, clients);
+    std::thread::sleep(Duration::from_secs(plan.idle_seconds));
+    let after = figures(servers, clients);
+    let spent = |n: usize| [0, 1].map(|side| after[n][side] - before[n][side]);
+    let share = |n: usize| spent(n).map(|s| 100.0 * s / plan.idle_seconds as f64);
+    let memory = [servers, clients].map(|agents| each(agents, |a| rss(a) / 1024.0));
+    rows.push(row(
+        "memory of an idle server",
+        "MiB",
+        memory[0],
+        "at most 14 MiB",
+    ));
+    rows.push(row(
+        "memory of an idle client agent",
+        "MiB",
+        memory[1],
+        "at most 8 MiB",
+    ));
+    rows.push(row("written by an idle server", "KiB", spent(0), "0"));
+    rows.push(row("written by an idle client agent", "KiB", spent(1), "0"));
+    rows.push(row("processor, idle server", "%", share(2), ""));
+    rows.push(row("processor, idle client agent", "%", share(3), ""));
+}
+
+/// Seconds of processor time so far (proc(5): fields 14 and 15 of `stat`).
+fn cpu(agent: &mut Agent) -> f64 {
+    let path = format!("/proc/{}/stat", agent.process().pid());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let fields: Vec<&str> = text
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let ticks = |n: usize| {
+        fields
+            .get(n - 3)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(f64::NAN)
+    };
+    // SAFETY: sysconf takes no pointers.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+    (ticks(14) + ticks(15)) / per_second
+}
+
+/// The writes that are counted, each acknowledged.
+fn write(agent: &Agent) {
+    let addr = agent.http();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            scope.spawn(move || {
+                let mut client = Client::new(addr, PATIENCE);
+                for n in (writer..WRITES).step_by(WRITERS) {
+                    let answer = client.put(&format!("/v1/kv/footprint/{n}"), &[b'v'; VALUE]);
+                    assert_eq!(answer.expect("an answer").status, 200);
+                }
+            });
+        }
+    });
+}
