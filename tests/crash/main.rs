@@ -2,7 +2,7 @@
 //! acknowledged is there after the restart, nothing has an older index than was seen before, and the agent
 //! serves again soon. The moments and the writes come from a seed, which is printed.
 //!
-//! `CRASH_ROUNDS` (8; the full run is 50), `CRASH_SEED`, and `CONSUL_LITE=/path` for another program.
+//! `CRASH_ROUNDS` (50), `CRASH_SEED`, and `CONSUL_LITE=/path` for another program.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -19,8 +19,10 @@ use common::json::Json;
 use common::{Loopback, consul_lite, try_until};
 use load::{Ledger, Load};
 
-/// A restart that takes longer than this is a fault; the issue wants 1 s, and the figure is printed.
-const SERVES_WITHIN: Duration = Duration::from_secs(5);
+/// A restart takes at most this long as a rule: the median of all.
+const SERVES_WITHIN: Duration = Duration::from_secs(1);
+/// No restart takes longer than this, whatever else the machine does.
+const SERVES_AT_LAST: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let sees = || match load::ledger_sees_losses() {
@@ -38,7 +40,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn kill_under_load() -> Outcome {
-    let rounds = number("CRASH_ROUNDS").unwrap_or(8);
+    let rounds = number("CRASH_ROUNDS").unwrap_or(50);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seed = number("CRASH_SEED").unwrap_or(now.map_or(1, |d| d.as_secs()));
     println!("crash: {rounds} rounds, CRASH_SEED={seed}");
@@ -86,8 +88,9 @@ fn kill_under_load() -> Outcome {
         median.as_millis(),
         worst.as_millis()
     );
-    if *worst > SERVES_WITHIN {
-        return Outcome::Failed(format!("{worst:?} until it served again"));
+    if *median > SERVES_WITHIN || *worst > SERVES_AT_LAST {
+        let took = format!("{median:?} until it served again as a rule, {worst:?} at worst");
+        return Outcome::Failed(took);
     }
     Outcome::Passed
 }
