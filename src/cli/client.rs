@@ -291,7 +291,21 @@ impl Client {
         query: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
-        smol::block_on(self.ask(Method::PUT, path, query, body))?.ok()
+        self.send(Method::PUT, path, query, body)
+    }
+
+    /// As [`Client::put`], with another method.
+    ///
+    /// # Errors
+    /// As [`Client::put`].
+    pub fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, String> {
+        smol::block_on(self.ask(method, path, query, body))?.ok()
     }
 
     /// The name of the agent's node.

@@ -16,6 +16,7 @@ mod force_leave;
 mod info;
 mod join;
 mod keygen;
+mod keyring;
 mod kv;
 mod leave;
 mod lock;
@@ -50,6 +51,7 @@ const COMMANDS: &[Command] = &[
     info::COMMAND,
     join::COMMAND,
     keygen::COMMAND,
+    keyring::COMMAND,
     kv::COMMAND,
     leave::COMMAND,
     lock::COMMAND,
@@ -75,7 +77,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("debug", "the debugging archive is"),
     ("exec", "remote execution is"),
     ("intention", "Connect is"),
-    ("keyring", "gossip encryption is"),
     ("tls", "the built-in certificate authority is"),
 ];
 

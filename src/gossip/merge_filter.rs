@@ -66,6 +66,30 @@ impl MergeFilter {
     }
 }
 
+impl MergeFilter {
+    /// Looks at a member that has come by gossip, among those that are there: none of them may have its id.
+    ///
+    /// # Errors
+    /// When one has; the text is Consul's.
+    pub fn check_id<'a>(
+        &self,
+        new: &Candidate<'a>,
+        there: impl Iterator<Item = (&'a str, &'a Tags)>,
+    ) -> Result<(), Error> {
+        let id = tag(new.tags, "id");
+        if !matches!(self, Self::Lan { .. }) || id.is_empty() {
+            return Ok(());
+        }
+        let mut others = there.filter(|(name, tags)| *name != new.name && tag(tags, "id") == id);
+        let mut ids: Vec<(&str, &str)> = others
+            .next()
+            .map(|(name, _)| (id, name))
+            .into_iter()
+            .collect();
+        unique(new, &mut ids)
+    }
+}
+
 fn refuse(text: String) -> Result<(), Error> {
     Err(Error::Merge(text))
 }
@@ -188,6 +212,27 @@ mod tests {
         let one = |name, left| Candidate { name, tags, left };
         assert!(filter.check(&[one("a", false), one("b", false)]).is_err());
         assert!(filter.check(&[one("a", false), one("b", true)]).is_ok());
+    }
+
+    #[test]
+    fn an_id_that_a_member_has_is_refused_to_another_name() {
+        let lan = MergeFilter::Lan {
+            id: "own".to_owned(),
+            name: "me".to_owned(),
+            datacenter: "dc1".to_owned(),
+            segment: String::new(),
+        };
+        let (tags, other) = (&tags(CLIENT), &tags(SERVER));
+        let new = |name| Candidate {
+            name,
+            tags,
+            left: false,
+        };
+        let there = || [("b", tags), ("c", other)].into_iter();
+        assert!(lan.check_id(&new("a"), there()).is_err());
+        assert_eq!(lan.check_id(&new("b"), there()), Ok(()));
+        assert_eq!(lan.check_id(&new("a"), [("c", other)].into_iter()), Ok(()));
+        assert_eq!(MergeFilter::Wan.check_id(&new("a"), there()), Ok(()));
     }
 
     #[test]

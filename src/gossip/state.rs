@@ -12,10 +12,11 @@ use super::codec::message::{Accusation, Alive, Message, Versions, parse_ip};
 use super::codec::push_pull::NodeStatus;
 use super::codec::tags::{self, MAX_META};
 use super::leave::Phase;
-use super::members::Node;
+use super::members::{Member, Node};
 use super::merge_filter::Candidate;
 use super::suspicion::Suspicion;
 use super::timer::Timer;
+use crate::structs::MemberStatus;
 
 /// Bytes of a node's name, at most.
 pub(super) const MAX_NAME: usize = 512;
@@ -74,8 +75,15 @@ impl Pool {
             }
             let (name, tags) = (&m.node[..], &tags::decode(&m.meta));
             let left = false;
-            let refused = self.config.filter.check(&[Candidate { name, tags, left }]);
-            if let Err(e) = refused {
+            let candidate = Candidate { name, tags, left };
+            let mut allowed = self.config.filter.check(&[candidate]);
+            if allowed.is_ok() && self.nodes.get(name).is_none_or(|node| node.meta != *m.meta) {
+                let alive = |m: &&Member| m.status == MemberStatus::Alive;
+                let there = self.members.values().filter(alive);
+                let there = there.map(|m| (&m.name[..], &m.tags));
+                allowed = self.config.filter.check_id(&candidate, there);
+            }
+            if let Err(e) = allowed {
                 log::warn!(target: &self.config.loggers[0],
                     "memberlist: ignoring alive message for '{name}': {e}");
                 return None;

@@ -14,11 +14,13 @@ use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::acl::{Ask, Scalar};
+use crate::config::flags::parse_bool;
 use crate::structs::go::{Any, GoDuration, GoTime, List, duration_string, quote};
 use crate::structs::rpc::method;
 use crate::structs::{
-    AutopilotConfig, AutopilotSetConfigRequest, DCSpecificRequest, MemberStatus,
-    OperatorHealthReply, RaftRemovePeerRequest, ServerHealth, TransferLeaderRequest,
+    AutopilotConfig, AutopilotSetConfigRequest, DCSpecificRequest, KeyringRequest, KeyringResponse,
+    MemberStatus, OperatorHealthReply, QueryOptions, RaftRemovePeerRequest, ServerHealth,
+    TransferLeaderRequest, error_list, keyring_op,
 };
 use crate::wire::json;
 
@@ -286,7 +288,6 @@ struct KeyringArgs {
     _local_only: bool,
 }
 
-/// Gossip encryption is off: what Consul says then to each operation.
 async fn keyring(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     let args = if req.method == Method::GET {
         KeyringArgs::default()
@@ -295,8 +296,8 @@ async fn keyring(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         json::from_slice_strict(&text, "agent.keyringArgs")
             .map_err(|e| bad_request(format!("Request decode failed: {e}")))?
     };
-    relay_factor(req.query.value("relay-factor"))?;
-    local_only(req)?;
+    let relay_factor = relay_factor(req.query.value("relay-factor"))?;
+    let local_only = local_only(req)?;
     if !ctx.settings.server {
         return Err(HttpError::internal(
             "keyring operations must run against a server node",
@@ -316,12 +317,53 @@ async fn keyring(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     if !ctx.authorizer(req).await?.allows(ask) {
         return Err(HttpError::internal(denied));
     }
-    Err(HttpError::internal(keyring_refusal(ctx, req, &args.key)))
+    let operation = match req.method {
+        Method::POST => keyring_op::INSTALL,
+        Method::PUT => keyring_op::USE,
+        Method::DELETE => keyring_op::REMOVE,
+        _ => keyring_op::LIST,
+    };
+    let request = KeyringRequest {
+        operation: operation.to_owned(),
+        key: args.key,
+        datacenter: ctx.settings.datacenter.clone(),
+        relay_factor,
+        local_only,
+        options: QueryOptions {
+            token: req.token(ctx),
+            ..QueryOptions::default()
+        },
+        ..KeyringRequest::default()
+    };
+    let answer = write::<method::InternalKeyringOperation>(ctx, request).await?;
+    let responses = answer.responses.unwrap_or_default();
+    if let Some(error) = error_list(&keyring_errors(&responses)) {
+        return Err(HttpError::internal(error.text().to_owned()));
+    }
+    match req.method {
+        Method::GET => Response::json(&responses),
+        _ => Ok(Response::empty()),
+    }
 }
 
-fn relay_factor(text: &str) -> Result<(), HttpError> {
+/// What went wrong in the pools, and what their members say about it.
+fn keyring_errors(responses: &[KeyringResponse]) -> Vec<String> {
+    let mut errors = Vec::new();
+    for response in responses.iter().filter(|r| !r.error.is_empty()) {
+        let pool = match response.wan {
+            true => "WAN".to_owned(),
+            false => format!("{} (LAN)", response.datacenter),
+        };
+        errors.push(format!("{pool} error: {}", response.error));
+        let messages = response.messages.iter().flatten();
+        errors.extend(messages.map(|(node, why)| format!("{node}: {why}")));
+    }
+    errors
+}
+
+fn relay_factor(text: &str) -> Result<u8, HttpError> {
     if text.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let factor: i64 = text.parse().map_err(|_| {
         let quoted = quote(text);
@@ -329,64 +371,31 @@ fn relay_factor(text: &str) -> Result<(), HttpError> {
             "Error parsing relay factor: strconv.Atoi: parsing {quoted}: invalid syntax"
         ))
     })?;
-    if !(0..=5).contains(&factor) {
-        return Err(bad_request(
+    match u8::try_from(factor) {
+        Ok(factor @ 0..=5) => Ok(factor),
+        _ => Err(bad_request(
             "Invalid relay-factor: Relay factor must be in range: [0, 5]",
-        ));
+        )),
     }
-    Ok(())
 }
 
-fn local_only(req: &Request) -> Result<(), HttpError> {
+fn local_only(req: &Request) -> Result<bool, HttpError> {
     let text = req.query.value("local-only");
     if text.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    if !matches!(
-        text,
-        "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False"
-    ) {
+    let Some(wanted) = parse_bool(text) else {
         let quoted = quote(text);
         return Err(bad_request(format!(
             "Error parsing local-only: strconv.ParseBool: parsing {quoted}: invalid syntax"
         )));
-    }
+    };
     if req.method != Method::GET {
         return Err(bad_request(
             "Invalid use of local-only: local-only can only be set for list requests",
         ));
     }
-    Ok(())
-}
-
-fn keyring_refusal(ctx: &Ctx, req: &Request, key: &str) -> String {
-    let dc = &ctx.settings.datacenter;
-    let node = &ctx.settings.node_name;
-    if req.method != Method::GET
-        && let Some(at) = base64_error(key)
-    {
-        return format!(
-            "2 errors occurred:\n\t* WAN error: illegal base64 data at input byte {at}\n\t\
-                 * {dc} (LAN) error: illegal base64 data at input byte {at}\n\n"
-        );
-    }
-    let why = if req.method == Method::GET {
-        "Keyring is empty (encryption not enabled)"
-    } else {
-        "No keyring to modify (encryption not enabled)"
-    };
-    format!(
-        "4 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n\t* {node}.{dc}: {why}\n\t\
-         * {dc} (LAN) error: 1/1 nodes reported failure\n\t* {node}: {why}\n\n"
-    )
-}
-
-/// Where a text stops being base64, in Go's count.
-fn base64_error(text: &str) -> Option<usize> {
-    data_encoding::BASE64
-        .decode(text.as_bytes())
-        .err()
-        .map(|e| e.position)
+    Ok(wanted)
 }
 
 #[cfg(test)]

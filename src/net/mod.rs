@@ -13,6 +13,7 @@ pub mod http_client;
 pub mod http_stream;
 mod listener;
 pub mod message;
+pub mod multicast;
 pub mod mux;
 pub mod pool;
 pub mod snapshot;

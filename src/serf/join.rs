@@ -4,7 +4,7 @@
 //! are away for long asks only every `retry_interval`, and one that has found somebody asks no more.
 //! Source: `docs/reference/config.md` section 21.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::resolve::resolve;
@@ -76,12 +76,21 @@ impl Joiner {
         (found, errors)
     }
 
+    /// Lets this member be found in the ways by which it looks for others, until dropped.
+    pub async fn announce(&self, join: &config::Join) {
+        if let Some(own) = self.pool.local() {
+            discover::announce(&join.retry_join, &own.name, own.addr).await;
+        }
+    }
+
     /// Joins through `retry_join`, until somebody was reached: how many were.
     ///
     /// # Errors
     /// When it was tried for as long as `retry_max` allows.
     pub async fn retry(&self, join: &config::Join) -> Result<usize> {
         let word = self.area.word();
+        log::info!(target: "agent", cluster = word, discovery_methods = discover::METHODS;
+            "Retry join is supported for the following discovery methods");
         log::info!(target: "agent", cluster = word; "Joining cluster...");
         let start = drive::now();
         let mut pauses = Pauses::new(join.retry_interval);
@@ -114,27 +123,37 @@ impl Joiner {
 
     /// One attempt at all addresses that are not our own.
     async fn attempt(&self, addresses: &[String]) -> Result<usize> {
+        let own = self.pool.local().map(|own| own.addr);
+        let own_ip = own.map_or(Ipv4Addr::UNSPECIFIED.into(), |own| own.ip());
         let mut plain = Vec::new();
+        let mut discovering = false;
         for address in addresses {
             if !discover::is_provider(address) {
                 plain.push(address.clone());
                 continue;
             }
-            let why = discover::refusal(address);
-            log::error!(target: "agent", cluster = self.area.word(), address = address.as_str(), error = why.as_str();
-                "Cannot discover address");
+            discovering = true;
+            match discover::addresses(address, own_ip).await {
+                Ok(found) => plain.extend(found),
+                Err(why) => {
+                    log::error!(target: "agent", cluster = self.area.word(), address = address.as_str(), error = why.as_str();
+                        "Cannot discover address");
+                }
+            }
         }
         if plain.is_empty() {
             return Err(Error::new("No servers to join"));
         }
         let (mut found, mut errors) = self.resolve(&plain).await;
         // Who lists all servers of a cluster lists itself, and whoever finds itself has found nobody.
-        let own = self.pool.local().map(|own| own.addr);
         let only_own = !found.is_empty() && found.iter().all(|addr| Some(*addr) == own);
-        if only_own && errors.is_empty() {
+        if only_own && errors.is_empty() && !discovering {
             return Ok(1);
         }
         found.retain(|addr| Some(*addr) != own);
+        if found.is_empty() && errors.is_empty() {
+            return Err(Error::new("No servers to join"));
+        }
         let members = self.pool.members();
         let is_there = |addr: &SocketAddr| {
             let alive = |m: &crate::gossip::Member| m.status == MemberStatus::Alive;

@@ -25,6 +25,11 @@ pub fn file(config: &Config, area: Area) -> Option<PathBuf> {
     Some(settings::directory(config)?.join(name))
 }
 
+/// Whether messages will be encrypted: a key is given, or was once.
+pub fn is_encrypted(config: &Config) -> bool {
+    !config.encrypt.is_empty() || file(config, Area::Lan).is_some_and(|path| path.exists())
+}
+
 /// The keys of a pool; nothing when its messages are not encrypted.
 ///
 /// # Errors

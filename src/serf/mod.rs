@@ -10,6 +10,7 @@ pub mod discover;
 pub mod event;
 pub mod join;
 pub mod keyring;
+pub mod mdns;
 pub mod meta;
 pub mod resolve;
 pub mod settings;

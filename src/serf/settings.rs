@@ -3,6 +3,7 @@
 //! Source: `docs/reference/gossip.md` section 8, `docs/reference/config.md` sections 3, 15 and 17.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Area, client_tags, keyring, server_tags};
 use crate::config::{self, Config};
@@ -38,7 +39,7 @@ pub fn server(config: &Config, node_id: &str) -> Result<ServerPools> {
     let mut pool = gossip::Config::wan(&name, advertise, tags);
     tune(&mut pool, config, &config.gossip_wan);
     pool.loggers = loggers("server", "wan");
-    pool.reconnect_timeout = config.reconnect_timeout_wan;
+    forget_after(&mut pool, config.reconnect_timeout_wan);
     pool.conflict_resolution = false;
     pool.filter = MergeFilter::Wan;
     pool.allowed = config.serf_allowed_cidrs_wan.clone();
@@ -71,7 +72,7 @@ fn lan(config: &Config, node_id: &str) -> Result<Settings> {
     let mut pool = gossip::Config::lan(&config.node_name, advertise, Default::default());
     tune(&mut pool, config, &config.gossip_lan);
     pool.loggers = loggers("server", "lan");
-    pool.reconnect_timeout = config.reconnect_timeout_lan;
+    forget_after(&mut pool, config.reconnect_timeout_lan);
     pool.filter = MergeFilter::Lan {
         id: node_id.to_owned(),
         name: config.node_name.clone(),
@@ -86,6 +87,13 @@ fn lan(config: &Config, node_id: &str) -> Result<Settings> {
         snapshot: file(config, "local.snapshot"),
         keyring: keyring::file(config, Area::Lan),
     })
+}
+
+/// When failed members are forgotten; zero is Consul's default.
+fn forget_after(pool: &mut gossip::Config, configured: Duration) {
+    if !configured.is_zero() {
+        pool.reconnect_timeout = configured;
+    }
 }
 
 fn loggers(role: &str, area: &str) -> [String; 2] {

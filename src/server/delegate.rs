@@ -74,6 +74,7 @@ impl Server {
             HealthServiceChecks => health_service_checks,
             HealthServiceNodes => health_service_nodes,
             InternalEventFire => internal_event_fire,
+            InternalKeyringOperation => internal_keyring_operation,
             InternalNodeDump => internal_node_dump,
             InternalNodeInfo => internal_node_info,
             InternalServiceDump => internal_service_dump,

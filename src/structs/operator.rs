@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::go::{Bytes, GoDuration, GoTime, List, duration_string};
+use super::go::{Bytes, GoDuration, GoTime, List, Map, duration_string, omitempty};
 use super::request::{QueryMeta, QueryOptions};
 
 /// One server of the Raft configuration.
@@ -186,6 +186,81 @@ pub struct EventFireRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventFireResponse {
+    /// What the answering server says about the read.
+    #[serde(rename = "")]
+    pub meta: QueryMeta,
+}
+
+/// Looks at or changes the gossip keys (`Internal.KeyringOperation`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyringRequest {
+    /// One of [`keyring_op`].
+    #[serde(rename = "Operation")]
+    pub operation: String,
+    /// In base64.
+    #[serde(rename = "Key")]
+    pub key: String,
+    #[serde(rename = "Datacenter")]
+    pub datacenter: String,
+    /// Another server has asked the WAN pool and the other datacenters already.
+    #[serde(rename = "Forwarded")]
+    pub forwarded: bool,
+    /// How many members each answer also goes through.
+    #[serde(rename = "RelayFactor")]
+    pub relay_factor: u8,
+    /// Only the LAN pool of the server asked.
+    #[serde(rename = "LocalOnly")]
+    pub local_only: bool,
+    /// How to read: of interest is the token.
+    #[serde(rename = "")]
+    pub options: QueryOptions,
+}
+
+/// The operations of a [`KeyringRequest`].
+pub mod keyring_op {
+    /// Which keys are there?
+    pub const LIST: &str = "list";
+    /// Add a key.
+    pub const INSTALL: &str = "install";
+    /// Encrypt with this key.
+    pub const USE: &str = "use";
+    /// Forget a key.
+    pub const REMOVE: &str = "remove";
+}
+
+/// What one pool answers to a [`KeyringRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyringResponse {
+    #[serde(rename = "WAN")]
+    pub wan: bool,
+    #[serde(rename = "Datacenter")]
+    pub datacenter: String,
+    #[serde(rename = "Segment")]
+    pub segment: String,
+    /// What members had to say, by their names.
+    #[serde(rename = "Messages", serialize_with = "omitempty")]
+    pub messages: Map<String>,
+    /// How many members have each key.
+    #[serde(rename = "Keys")]
+    pub keys: Map<i64>,
+    /// How many members encrypt with each key.
+    #[serde(rename = "PrimaryKeys")]
+    pub primary_keys: Map<i64>,
+    #[serde(rename = "NumNodes")]
+    pub num_nodes: i64,
+    /// What went wrong with the pool as a whole.
+    #[serde(rename = "Error", serialize_with = "omitempty")]
+    pub error: String,
+}
+
+/// Answer of `Internal.KeyringOperation`: one for each pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyringResponses {
+    #[serde(rename = "Responses")]
+    pub responses: List<KeyringResponse>,
     /// What the answering server says about the read.
     #[serde(rename = "")]
     pub meta: QueryMeta,

@@ -78,6 +78,7 @@ reading!(
     EventFireRequest,
     KeyListRequest,
     KeyRequest,
+    KeyringRequest,
     NodeSpecificRequest,
     ServiceDumpRequest,
     ServiceSpecificRequest,

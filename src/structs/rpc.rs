@@ -208,6 +208,8 @@ macro_rules! rpc_methods {
             "Health.ServiceNodes" Read HealthServiceNodes(ServiceSpecificRequest) -> IndexedCheckServiceNodes;
             /// Broadcasts a user event.
             "Internal.EventFire" Local InternalEventFire(EventFireRequest) -> EventFireResponse;
+            /// Looks at or changes the gossip keys of all pools.
+            "Internal.KeyringOperation" Local InternalKeyringOperation(KeyringRequest) -> KeyringResponses;
             /// Every node with everything on it.
             "Internal.NodeDump" Read InternalNodeDump(DCSpecificRequest) -> IndexedNodeDump;
             /// One node with everything on it.

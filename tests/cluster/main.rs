@@ -11,6 +11,7 @@ mod datacenter;
 mod dns;
 mod faults;
 mod fleet;
+mod gossip;
 mod hostile;
 mod hosts;
 mod mixed;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     tests.extend(servers::tests());
     tests.extend(rounds::tests());
     tests.extend(beside_consul::tests());
+    tests.extend(gossip::tests());
     tests.extend(faults::tests());
     tests.extend(hostile::tests());
     common::harness::main(tests)

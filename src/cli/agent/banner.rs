@@ -3,6 +3,7 @@
 //! Source: `docs/reference/config.md` section 12.
 
 use crate::config::Config;
+use crate::serf::keyring;
 use crate::server::CONSUL_VERSION;
 
 /// The banner. With JSON logs nothing of it is printed.
@@ -54,8 +55,10 @@ pub fn banner(config: &Config, node_id: &str) -> String {
         ),
         (
             "Encrypt",
-            "Gossip: false, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false"
-                .to_owned(),
+            format!(
+                "Gossip: {}, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false",
+                keyring::is_encrypted(config)
+            ),
         ),
     ];
     let mut out = "==> Starting Consul agent...\n".to_owned();

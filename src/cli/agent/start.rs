@@ -301,6 +301,9 @@ impl Process {
                 continue;
             }
             let (join, failed) = (join.clone(), self.request.clone());
+            let (found, entries) = (joiner.clone(), join.clone());
+            self.joining
+                .spawn(async move { found.announce(&entries).await });
             self.joining.spawn(async move {
                 if let Err(why) = joiner.retry(&join).await {
                     // The main task may have ended.

@@ -9,6 +9,7 @@ mod catalog;
 mod coordinate;
 mod health;
 mod internal;
+mod keyring;
 mod kvs;
 mod operator;
 mod session;
