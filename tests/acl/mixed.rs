@@ -101,11 +101,9 @@ fn life(servers: u8, server_binary: &Path, client_binary: &Path) {
 fn keys(server: &mut Api, client: &mut Api) {
     for method in ["GET", "PUT", "DELETE"] {
         let (status, text) = server.ask("", method, "/v1/kv/a", "1");
-        assert_eq!(
-            (status, text.as_str()),
-            (403, "Permission denied"),
-            "{method}"
-        );
+        // A follower relays what the leader says.
+        assert_eq!(status, 403, "{method}");
+        assert!(text.ends_with("Permission denied"), "{text}");
     }
     // The client has a token for requests without one.
     let (status, text) = client.ask("", "PUT", "/v1/kv/a", "1");
@@ -154,9 +152,11 @@ fn policies(server: &mut Api, client: &mut Api, agent: &Agent) {
     let (status, text) = client.ask(&secret, "PUT", "/v1/kv/other", "1");
     assert_eq!(status, 403);
     assert!(text.contains("Permission denied"), "{text}");
-    let (status, text) = client.ask(&secret, "GET", "/v1/agent/services", "");
-    assert_eq!(status, 200);
-    assert!(text.contains("web1"), "{text}");
+    // Consul's agents believe at first that servers are of before 1.4.
+    until("the agent itself knows the token", agent, || {
+        let (_, text) = client.ask(&secret, "GET", "/v1/agent/services", "");
+        text.contains("web1").then_some(())
+    });
     let (status, text) = client.ask(&secret, "GET", "/v1/agent/self", "");
     assert_eq!((status, text.as_str()), (403, "Permission denied"));
     let service = "{\"Name\":\"db\"}";
