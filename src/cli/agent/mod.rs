@@ -76,6 +76,7 @@ fn start(parsed: &Parsed) -> Result<u8, String> {
     let host = Host::system();
     let Loaded { config, warnings } = config::load(parsed, &host)?;
     check_log_level(&config)?;
+    refuse_unsupported(&config)?;
     let node_id = identity::node_id(&config)?;
     logging::init(&config.log).map_err(|e| e.to_string())?;
     if !config.log.json {
@@ -91,6 +92,14 @@ fn start(parsed: &Parsed) -> Result<u8, String> {
     Ok(code)
 }
 
+/// Refuses a configuration that would start an agent other than the one it describes.
+fn refuse_unsupported(config: &Config) -> Result<(), String> {
+    match config::unsupported(config) {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(missing.join("\n==> ")),
+    }
+}
+
 fn check_log_level(config: &Config) -> Result<(), String> {
     if Log::is_level(&config.log.level) {
         return Ok(());
@@ -99,4 +108,38 @@ fn check_log_level(config: &Config) -> Result<(), String> {
         "Invalid log level: {}. Valid log levels are: [TRACE DEBUG INFO WARN ERR ERROR]",
         config.log.level
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What starting with these settings is refused with; it must not get as far as running.
+    fn refusal(settings: &str) -> String {
+        let args = ["-dev", "-hcl", settings];
+        let parsed = config::agent_flags().parse(args).unwrap();
+        let loaded = config::load(&parsed, &Host::system()).unwrap();
+        refuse_unsupported(&loaded.config).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name() {
+        for (settings, name) in [
+            ("verify_outgoing = true", "verify_outgoing"),
+            ("verify_incoming_rpc = true", "verify_incoming_rpc"),
+            ("primary_datacenter = \"elsewhere\"", "primary_datacenter"),
+            ("ports { server = -1 }", "ports.server"),
+            ("ports { serf_lan = -1 }", "ports.serf_lan"),
+        ] {
+            let text = refusal(settings);
+            assert!(text.contains(name), "{settings}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_development_agent_asks_for_is_supported() {
+        let parsed = config::agent_flags().parse(["-dev"]).unwrap();
+        let loaded = config::load(&parsed, &Host::system()).unwrap();
+        assert_eq!(refuse_unsupported(&loaded.config), Ok(()));
+    }
 }
