@@ -54,11 +54,18 @@ impl FirstLine {
     }
 }
 
+/// The statuses with which hyper answers what is no request: bad, target too long, fields too large. All other empty
+/// answers are handlers' own, to a client that wants no further one.
+const REFUSALS: &[&str] = &["400 ", "414 ", "431 "];
+
 /// hyper's empty answer to what is no request, with the text that Go's server gives there.
 pub fn refusal(answer: &[u8]) -> Option<Vec<u8>> {
     let text = str::from_utf8(answer).ok()?;
     let (first, fields) = text.split_once("\r\n")?;
-    let status = first.strip_prefix("HTTP/1.1 4")?;
+    let status = first.strip_prefix("HTTP/1.1 ")?;
+    if !REFUSALS.iter().any(|code| status.starts_with(code)) {
+        return None;
+    }
     let has = |field: &str| fields.split("\r\n").any(|l| l.eq_ignore_ascii_case(field));
     if !has("content-length: 0") || !has("connection: close") {
         return None;
@@ -66,9 +73,9 @@ pub fn refusal(answer: &[u8]) -> Option<Vec<u8>> {
     // With its length, which Go leaves out: whoever still sends would else lose the text to the reset.
     let head = format!(
         "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: {}",
-        status.len() + 1
+        status.len()
     );
-    Some(format!("{first}\r\n{head}\r\n\r\n4{status}").into_bytes())
+    Some(format!("{first}\r\n{head}\r\n\r\n{status}").into_bytes())
 }
 
 #[cfg(test)]
@@ -106,5 +113,8 @@ mod tests {
         let other = own.replace("Length: 0", "Length: 1");
         assert_eq!(refusal(other.as_bytes()), None);
         assert_eq!(refusal(own.replace("400", "200").as_bytes()), None);
+        // A key that is not there, asked for by a client that closes.
+        let missing = own.replace("400 Bad Request", "404 Not Found");
+        assert_eq!(refusal(missing.as_bytes()), None);
     }
 }
