@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::acl::{self, ANONYMOUS_SECRET, Authorizer, Resolver};
 use crate::drive::{self, Handle};
+use crate::structs::go::List;
 use crate::structs::rpc::{BoxFuture, Delegate, call, method};
 use crate::structs::{
-    ACL_NOT_FOUND, ACLPolicyBatchGetRequest, ACLRoleBatchGetRequest, ACLTokenGetRequest, Error,
-    QueryOptions, Result,
+    ACL_NOT_FOUND, ACLLink, ACLPolicy, ACLPolicyBatchGetRequest, ACLRole, ACLRoleBatchGetRequest,
+    ACLToken, ACLTokenGetRequest, Error, QueryOptions, Result,
 };
 
 /// What holds when no server can be asked.
@@ -185,35 +186,74 @@ impl RemoteResolver {
             }
             return Err(Error::new(ACL_NOT_FOUND));
         };
-        let ids = |links: &crate::structs::go::List<crate::structs::ACLLink>| -> Vec<String> {
-            links.iter().flatten().map(|link| link.id.clone()).collect()
+        // A follower that lags may not know all that the token names; then the leader says.
+        let mut linked = self.linked(&token, &options).await?;
+        if !linked.whole {
+            let leader = QueryOptions {
+                allow_stale: false,
+                ..options
+            };
+            linked = self.linked(&token, &leader).await?;
+        }
+        let default = self.options.default_policy;
+        acl::compile(
+            &token,
+            &linked.roles,
+            &linked.policies,
+            &datacenter,
+            default,
+        )
+        .map(Arc::new)
+    }
+
+    /// The roles and policies that a token names.
+    async fn linked(&self, token: &ACLToken, options: &QueryOptions) -> Result<Linked> {
+        let mut linked = Linked {
+            whole: true,
+            ..Linked::default()
         };
-        let mut roles = Vec::new();
         let role_ids = ids(&token.roles);
         if !role_ids.is_empty() {
+            let wanted = role_ids.len();
             let args = ACLRoleBatchGetRequest {
-                datacenter: datacenter.clone(),
+                datacenter: self.options.datacenter.clone(),
                 role_ids: Some(role_ids),
                 options: options.clone(),
             };
             let found = call::<method::AclRoleResolve>(&*self.delegate, args).await?;
-            roles = found.roles.unwrap_or_default();
+            linked.roles = found.roles.unwrap_or_default();
+            linked.whole &= linked.roles.len() >= wanted;
         }
         let mut policy_ids = ids(&token.policies);
-        policy_ids.extend(roles.iter().flat_map(|role| ids(&role.policies)));
-        let mut policies = Vec::new();
+        policy_ids.extend(linked.roles.iter().flat_map(|role| ids(&role.policies)));
+        policy_ids.sort_unstable();
+        policy_ids.dedup();
         if !policy_ids.is_empty() {
+            let wanted = policy_ids.len();
             let args = ACLPolicyBatchGetRequest {
-                datacenter: datacenter.clone(),
+                datacenter: self.options.datacenter.clone(),
                 policy_ids: Some(policy_ids),
-                options,
+                options: options.clone(),
             };
             let found = call::<method::AclPolicyResolve>(&*self.delegate, args).await?;
-            policies = found.policies.unwrap_or_default();
+            linked.policies = found.policies.unwrap_or_default();
+            linked.whole &= linked.policies.len() >= wanted;
         }
-        let default = self.options.default_policy;
-        acl::compile(&token, &roles, &policies, &datacenter, default).map(Arc::new)
+        Ok(linked)
     }
+}
+
+/// What servers know of the roles and policies that a token names.
+#[derive(Default)]
+struct Linked {
+    roles: Vec<ACLRole>,
+    policies: Vec<ACLPolicy>,
+    /// All of them.
+    whole: bool,
+}
+
+fn ids(links: &List<ACLLink>) -> Vec<String> {
+    links.iter().flatten().map(|link| link.id.clone()).collect()
 }
 
 impl Resolver for RemoteResolver {

@@ -100,8 +100,15 @@ fn services_and_checks(dc: &mut Datacenter) {
     dc.wait_contains("s1", healthy, "web1");
 }
 
-/// DNS says the same at both.
+/// DNS says the same at both, once each has heard of the service: lookups may be answered by a server that lags.
 fn names(dc: &mut Datacenter) {
+    let address = dc.get("c1").agent.http().ip().to_string();
+    for name in ["s1", "c1"] {
+        dc.wait(&format!("{name} answers with {address}"), |dc| {
+            let found = dc.dig(name, &["web.service.consul", "A"]).join("\n");
+            found.contains(&address).then_some(())
+        });
+    }
     for question in [
         ["web.service.consul", "A"],
         ["blue.web.service.consul", "SRV"],
@@ -113,9 +120,6 @@ fn names(dc: &mut Datacenter) {
             (dc.dig("c1", &question) == server).then_some(())
         });
     }
-    let address = dc.get("c1").agent.http().ip().to_string();
-    let found = dc.dig("c1", &["web.service.consul", "A"]).join("\n");
-    assert!(found.contains(&address), "{found}");
 }
 
 fn keys(dc: &mut Datacenter) {
