@@ -119,8 +119,9 @@ fn server_in_32_mib(cgroup: &Cgroup) -> Outcome {
         }
     });
     let mut client = agent.client();
-    let keys = client.get("/v1/kv/load/?keys").expect("an answer").text();
-    assert_eq!(keys.matches("load/").count(), KEYS);
+    let keys = client.get("/v1/kv/load/?recurse");
+    let keys = keys.expect("an answer").text();
+    assert_eq!(keys.matches("\"load/").count(), KEYS);
     let services = client
         .get("/v1/catalog/services")
         .expect("an answer")
@@ -164,11 +165,8 @@ fn load(addr: SocketAddr, writer: usize) {
         assert_eq!(answer.status, 200, "{}", answer.text());
         if n % 64 == writer {
             let health = format!("/v1/health/service/service-{}", n % SERVICES);
-            for path in [
-                health.as_str(),
-                "/v1/kv/load/?recurse",
-                "/v1/catalog/services",
-            ] {
+            let hundred = format!("/v1/kv/load/{:03}?recurse", n / 100);
+            for path in [health.as_str(), hundred.as_str(), "/v1/catalog/services"] {
                 let answer = client.get(path).expect("the agent lives");
                 assert_eq!(answer.status, 200, "{path}");
             }
