@@ -185,15 +185,28 @@ fn resident(pid: u32) -> Option<String> {
     Some((kib * 1024).to_string())
 }
 
-/// An agent with access control, default deny, the page from the sources, and some content.
-fn guarded(binary: &Path, net: &Loopback) -> Agent {
-    let config = format!(
-        r#"{{"ui_dir": "{}", "acl": {{"enabled": true, "default_policy": "deny", "tokens": {{"master": "{TOKEN}", "agent": "{TOKEN}"}}}},
- "connect": {{"enabled": true}},
+/// Three servers with access control, default deny, the page from the sources, and some content.
+fn guarded(binary: &Path, net: &Loopback) -> Vec<Agent> {
+    let page = project_dir().join("src/ui/page").display().to_string();
+    let servers: Vec<Agent> = (1..=3)
+        .map(|host| {
+            let config = format!(
+                r#"{{"ui_dir": "{page}", "acl": {{"enabled": true, "default_policy": "deny", "tokens": {{"master": "{TOKEN}", "agent": "{TOKEN}"}}}},
+ "connect": {{"enabled": true}}, "node_id": "8f20b1c4-5a1d-4c07-9f6e-00000000000{host}",
+ "bootstrap_expect": 3, "retry_join": ["{}:{SERF_LAN}", "{}:{SERF_LAN}"],
  "services": [{{"name": "web", "port": 8080, "token": "{TOKEN}"}}]}}"#,
-        project_dir().join("src/ui/page").display()
-    );
-    let agent = started(binary, net, &config);
+                net.ip(1),
+                net.ip(2)
+            );
+            Agent::start(&Plan {
+                binary,
+                ip: net.ip(host),
+                node: &format!("n{host}"),
+                config: vec![("10-acl.json".into(), config)],
+            })
+        })
+        .collect();
+    let agent = &servers[0];
     let token = [("X-Consul-Token".to_owned(), TOKEN.to_owned())];
     let answer = wait_until(READY, "the agent answers", || {
         let answer = agent.client().get("/v1/acl/token/self");
@@ -208,11 +221,13 @@ fn guarded(binary: &Path, net: &Loopback) -> Agent {
         };
         let there = has("/v1/acl/token/self", "global-management")
             && has("/v1/acl/policies", "global-management")
-            && has("/v1/catalog/service/web", "8080");
+            && ["n1", "n2", "n3"]
+                .iter()
+                .all(|node| has("/v1/catalog/service/web", node));
         there.then_some(())
     });
-    put(&agent, "/v1/kv/other", "x");
-    agent
+    put(agent, "/v1/kv/other", "x");
+    servers
 }
 
 fn access(binary: &Result<PathBuf, String>) -> Outcome {
@@ -221,9 +236,10 @@ fn access(binary: &Result<PathBuf, String>) -> Outcome {
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let agent = guarded(binary, &net);
+    let servers = guarded(binary, &net);
+    let agent = &servers[0];
     let token = format!(r#", "token": "{TOKEN}""#);
-    browser::run("access", &args(&agent, "/ui/", &token), nothing)
+    browser::run("access", &args(agent, "/ui/", &token), nothing)
 }
 
 fn pages_of_access(binary: &Result<PathBuf, String>) -> Outcome {
@@ -232,15 +248,16 @@ fn pages_of_access(binary: &Result<PathBuf, String>) -> Outcome {
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let agent = guarded(binary, &net);
+    let servers = guarded(binary, &net);
+    let agent = &servers[0];
     let id = "aaaaaaaa-2222-3333-4444-555555555555";
     put(
-        &agent,
+        agent,
         "/v1/acl/policy",
         r#"{"Name": "web-read", "Description": "read services", "Rules": "service_prefix \"\" {\n  policy = \"read\"\n}\n"}"#,
     );
     put(
-        &agent,
+        agent,
         "/v1/acl/token",
         &format!(
             r#"{{"AccessorID": "{id}", "Description": "web of team 7", "Policies": [{{"Name": "web-read"}}]}}"#
@@ -251,7 +268,7 @@ fn pages_of_access(binary: &Result<PathBuf, String>) -> Outcome {
  "dc1/policies/00000000-0000-0000-0000-000000000001", "dc1/policies/new", "dc1/roles", "dc1/roles/new", "dc1/auth-methods",
  "dc1/auth-methods/new", "dc1/intentions", "dc1/queries/new", "dc1/sign-in"]"#
     );
-    browser::run("pages", &args(&agent, "/ui/", &more), nothing)
+    browser::run("pages", &args(agent, "/ui/", &more), nothing)
 }
 
 /// Three servers of one datacenter and, where the program forwards between datacenters, one of another.
