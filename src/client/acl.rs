@@ -14,7 +14,7 @@ use crate::structs::go::List;
 use crate::structs::rpc::{BoxFuture, Delegate, call, method};
 use crate::structs::{
     ACL_NOT_FOUND, ACLLink, ACLPolicy, ACLPolicyBatchGetRequest, ACLRole, ACLRoleBatchGetRequest,
-    ACLToken, ACLTokenGetRequest, Error, QueryOptions, Result,
+    ACLSpecificRequest, ACLToken, ACLTokenGetRequest, Error, QueryOptions, Result,
 };
 
 /// What holds when no server can be asked.
@@ -45,6 +45,9 @@ pub struct AclOptions {
     /// How long an answer is remembered.
     pub ttl: Duration,
 }
+
+/// A server's words for: ask as agents of before 1.4 did.
+const LEGACY_MODE: &str = "The ACL system is currently in legacy mode";
 
 /// Secrets remembered at most.
 const MAX_REMEMBERED: usize = 1024;
@@ -179,7 +182,10 @@ impl RemoteResolver {
             token_id_type: "secret".to_owned(),
             options: options.clone(),
         };
-        let found = call::<method::AclTokenRead>(&*self.delegate, args).await?;
+        let found = match call::<method::AclTokenRead>(&*self.delegate, args).await {
+            Err(error) if error.is(LEGACY_MODE) => return self.fetch_legacy(secret).await,
+            answer => answer?,
+        };
         let Some(token) = found.found else {
             if secret == ANONYMOUS_SECRET {
                 return Ok(Arc::new(Authorizer::fixed(self.options.default_policy)));
@@ -204,6 +210,33 @@ impl RemoteResolver {
             default,
         )
         .map(Arc::new)
+    }
+
+    /// What servers say that still count with agents of before 1.4: real ones do for a moment after their first
+    /// start. Then no token names policies; its type and rules say all.
+    async fn fetch_legacy(&self, secret: &str) -> Result<Arc<Authorizer>> {
+        let args = ACLSpecificRequest {
+            datacenter: self.options.datacenter.clone(),
+            acl: secret.to_owned(),
+            options: QueryOptions {
+                token: secret.to_owned(),
+                ..QueryOptions::default()
+            },
+        };
+        let found = call::<method::AclGet>(&*self.delegate, args).await?;
+        let Some(old) = found.acls.into_iter().flatten().next() else {
+            if secret == ANONYMOUS_SECRET {
+                return Ok(Arc::new(Authorizer::fixed(self.options.default_policy)));
+            }
+            return Err(Error::new(ACL_NOT_FOUND));
+        };
+        let token = ACLToken {
+            kind: old.kind,
+            rules: old.rules,
+            ..ACLToken::default()
+        };
+        let default = self.options.default_policy;
+        acl::compile(&token, &[], &[], &self.options.datacenter, default).map(Arc::new)
     }
 
     /// The roles and policies that a token names.
