@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     // Data directories belong on the disk the build is on, not on a memory file system.
     // SAFETY: no other thread runs yet.
     unsafe { std::env::set_var("TMPDIR", common::cache_dir()) };
-    measure::raise_open_files();
+    common::raise_open_files();
     let plan = Plan {
         binaries: [consul, common::consul_lite()],
         rounds: number("BENCH_ROUNDS", 5, 2) as usize,

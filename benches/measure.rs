@@ -42,21 +42,6 @@ pub struct Row {
     pub target: &'static str,
 }
 
-/// Lets this process and its children open as many files as the system allows.
-pub fn raise_open_files() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: both calls get a valid pointer to a struct of the right type.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
-}
-
 /// Runs everything the plan wants.
 pub fn all(plan: &Plan) -> Vec<Row> {
     let mut rows = Vec::new();

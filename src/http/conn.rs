@@ -57,23 +57,38 @@ pub struct SharedPhase(Arc<AtomicU8>);
 
 /// Set beside the phase when a request has been handed out, until the connection has noticed.
 const HANDED_OUT: u8 = 4;
+/// Set beside the phase while the client has not taken all that was written.
+const UNSENT: u8 = 8;
+const FLAGS: u8 = HANDED_OUT | UNSENT;
 
 // Connection and handler are polled by the same task: loads and stores never race.
 impl SharedPhase {
     /// Enters a phase.
     pub fn set(&self, phase: Phase) {
-        let handed_out = self.0.load(Ordering::Relaxed) & HANDED_OUT;
-        self.0.store(phase as u8 | handed_out, Ordering::Relaxed);
+        let flags = self.0.load(Ordering::Relaxed) & FLAGS;
+        self.0.store(phase as u8 | flags, Ordering::Relaxed);
     }
 
     /// A handler starts.
     pub fn hand_out(&self) {
-        self.0
-            .store(Phase::Handling as u8 | HANDED_OUT, Ordering::Relaxed);
+        let unsent = self.0.load(Ordering::Relaxed) & UNSENT;
+        let phase = Phase::Handling as u8 | HANDED_OUT;
+        self.0.store(phase | unsent, Ordering::Relaxed);
+    }
+
+    /// Whether the client has taken all that was written.
+    pub fn is_all_sent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & UNSENT == 0
+    }
+
+    fn set_unsent(&self, unsent: bool) {
+        let value = self.0.load(Ordering::Relaxed);
+        let flag = if unsent { UNSENT } else { 0 };
+        self.0.store(value & !UNSENT | flag, Ordering::Relaxed);
     }
 
     fn get(&self) -> Phase {
-        match self.0.load(Ordering::Relaxed) & !HANDED_OUT {
+        match self.0.load(Ordering::Relaxed) & !FLAGS {
             0 => Phase::Head,
             1 => Phase::Handling,
             _ => Phase::Body,
@@ -96,7 +111,8 @@ pub struct Conn {
     begun: bool,
     /// How far its first line has come.
     line: FirstLine,
-    /// What of a rewritten beginning did not fit into hyper's buffer.
+    /// What hyper reads before anything from the socket: of a rewritten beginning what did not fit into its
+    /// buffer, and what it is told when it takes up a connection that it was taken from.
     left: Vec<u8>,
     /// An answer that takes the place of hyper's, and how much of it is sent.
     refusal: Option<(Vec<u8>, usize)>,
@@ -118,6 +134,26 @@ impl Conn {
             reading: None,
             writing: None,
         }
+    }
+
+    /// Takes the stream from hyper: what hyper had read already is kept.
+    pub fn park(&mut self, unread: &[u8]) {
+        self.reading = None;
+        self.left.splice(..0, unread.iter().copied());
+    }
+
+    /// What hyper reads first when it gets the stream back.
+    pub fn resume(&mut self, head: &[u8]) {
+        self.left.splice(..0, head.iter().copied());
+    }
+
+    /// While hyper does not have the stream: ready when nobody waits for an answer any more.
+    pub fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What TLS still holds has to go out, whoever polls.
+        if let Poll::Ready(Err(_)) = self.stream.poll_flush(cx) {
+            return Poll::Ready(());
+        }
+        self.stream.poll_ended(cx)
     }
 
     /// Called when the socket has nothing: whether waiting has lasted too long.
@@ -273,6 +309,7 @@ impl Conn {
         sent: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        self.phase.set_unsent(sent.is_pending());
         if sent.is_pending() {
             ready!(wait(&mut self.writing, self.patience.write, cx))?;
             return Poll::Pending;

@@ -18,6 +18,7 @@ mod agent_monitor;
 mod agent_self;
 mod agent_service;
 mod autopilot_state;
+mod blocking;
 mod body;
 mod catalog;
 mod conn;

@@ -9,10 +9,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-
-use super::conn::{Conn, SharedPhase};
+use super::blocking::serve_connection;
+use super::conn::SharedPhase;
 use super::context::Ctx;
 use super::routes::Router;
 use super::service::Service;
@@ -20,12 +18,6 @@ use super::tables;
 use crate::drive::{self, Handle, Shutdown, Task};
 use crate::net::{Incoming, Listener, Peer};
 
-/// A request's head beyond this many bytes is refused with 431.
-const MAX_HEAD: usize = 128 << 10;
-/// More header lines than this are refused with 431.
-const MAX_HEADERS: usize = 100;
-/// A TLS handshake must be over within this time.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed `accept`, for example when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -97,12 +89,12 @@ impl Accepting {
             return;
         };
         let phase = SharedPhase::default();
-        let service = Arc::new(Service {
-            ctx: self.ctx.clone(),
-            router: self.router.clone(),
+        let service = Arc::new(Service::new(
+            self.ctx.clone(),
+            self.router.clone(),
             peer,
-            phase: phase.clone(),
-        });
+            phase.clone(),
+        ));
         let shutdown = self.shutdown.clone();
         // Its owner is the client: the task ends when the connection does, or with the process.
         self.handle
@@ -112,27 +104,6 @@ impl Accepting {
                 smol::future::or(serving, shutdown.triggered()).await;
             })
             .detach();
-    }
-}
-
-async fn serve_connection(incoming: Incoming, service: Arc<Service>, phase: SharedPhase) {
-    let Ok(Ok(stream)) = drive::timeout(HANDSHAKE_TIMEOUT, incoming.handshake()).await else {
-        return;
-    };
-    let patience = service.ctx.settings.patience;
-    let served = http1::Builder::new()
-        .title_case_headers(true)
-        // `Conn` sees for itself that a client has gone.
-        .half_close(true)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(
-            Conn::new(stream, phase, patience),
-            service_fn(move |request| Box::pin(service.clone().answer(request))),
-        )
-        .await;
-    if let Err(e) = served {
-        log::debug!(target: "agent.http", "connection ended: {e}");
     }
 }
 

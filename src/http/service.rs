@@ -13,6 +13,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Method, StatusCode, Version};
 
+use super::blocking::Parking;
 use super::body::{Never, OutBody, file_pieces};
 use super::conn::{Phase, SharedPhase};
 use super::context::Ctx;
@@ -47,9 +48,10 @@ pub struct Service {
     pub peer: Peer,
     /// What the connection waits for.
     pub phase: SharedPhase,
+    pub(super) parking: Parking,
 }
 
-type OutResponse = hyper::Response<OutBody>;
+pub(super) type OutResponse = hyper::Response<OutBody>;
 
 /// Where a request leads.
 enum Way<'a> {
@@ -62,6 +64,17 @@ enum Way<'a> {
 }
 
 impl Service {
+    /// A connection's service.
+    pub fn new(ctx: Arc<Ctx>, router: Arc<Router>, peer: Peer, phase: SharedPhase) -> Service {
+        Service {
+            ctx,
+            router,
+            peer,
+            phase,
+            parking: Parking::default(),
+        }
+    }
+
     /// Answers a request.
     ///
     /// # Errors
@@ -158,6 +171,8 @@ impl Service {
             return self.unasked(answer, incoming).await;
         };
         let (parts, body) = incoming.into_parts();
+        // It shares hyper's read buffer, as the headers do.
+        drop(parts.uri);
         let pretty = self.ctx.settings.pretty || query.has("pretty");
         let finish = Finish::of(&parts.headers, pretty);
         let mut request = Request {

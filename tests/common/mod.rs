@@ -64,6 +64,21 @@ impl Drop for TempDir {
     }
 }
 
+/// Lets this process and its children open as many files as the system allows.
+pub fn raise_open_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a valid pointer to a struct of the right type.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
 /// A block of loopback addresses, `127.a.b.1` to `127.a.b.250`, that no other test holds while this
 /// value lives, so that tests can use fixed ports and still run side by side. The claim is a listener
 /// on the block's last address.

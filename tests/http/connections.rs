@@ -65,6 +65,79 @@ fn a_blocking_query_wakes() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
+/// A blocking query between others in one pipeline, whose pieces come as they like.
+#[test]
+fn a_blocking_query_in_a_pipeline() {
+    let server = Running::start();
+    let mut other = server.client();
+    let stream = TcpStream::connect(server.addr).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut conn = BufReader::new(stream);
+    let large = "v".repeat(100_000);
+    let rest = format!(
+        "GET /v1/kv/b?raw HTTP/1.1\r\nHost: x\r\n\r\n\
+         PUT /v1/kv/c HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{large}\
+         GET /v1/kv/c?raw HTTP/1.1\r\nHost: x\r\n\r\n",
+        large.len()
+    );
+    other.put("/v1/kv/b", b"beside").unwrap();
+    for round in 0..3 {
+        let value = format!("value-{round}");
+        other.put("/v1/kv/a", b"before").unwrap();
+        let index = other.get("/v1/kv/a").unwrap().index().unwrap();
+        let first = format!(
+            "GET /v1/kv/b?raw HTTP/1.1\r\nHost: x\r\n\r\n\
+             GET /v1/kv/a?raw&index={index}&wait=10s HTTP/1.1\r\nHost: x\r\n\r\n"
+        );
+        conn.get_mut().write_all(first.as_bytes()).unwrap();
+        assert_eq!(read_response(&mut conn, false).unwrap().text(), "beside");
+        // Part of what follows comes while the query waits.
+        let mut pieces = rest.as_bytes().chunks(40_000);
+        conn.get_mut().write_all(pieces.next().unwrap()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        other.put("/v1/kv/a", value.as_bytes()).unwrap();
+        let woken = read_response(&mut conn, false).unwrap();
+        assert_eq!(woken.text(), value);
+        assert!(woken.index() > Some(index));
+        for piece in pieces {
+            conn.get_mut().write_all(piece).unwrap();
+        }
+        assert_eq!(read_response(&mut conn, false).unwrap().text(), "beside");
+        assert_eq!(read_response(&mut conn, false).unwrap().text(), "true");
+        assert_eq!(read_response(&mut conn, false).unwrap().text(), large);
+    }
+}
+
+#[test]
+fn a_blocking_query_that_closes() {
+    let server = Running::start();
+    let mut conn = BufReader::new(TcpStream::connect(server.addr).unwrap());
+    conn.get_ref()
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    conn.get_mut()
+        .write_all(
+            b"GET /v1/kv/a?index=9&wait=50ms HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n",
+        )
+        .unwrap();
+    let answer = read_response(&mut conn, false).unwrap();
+    assert_eq!(answer.status, 404);
+    let mut rest = Vec::new();
+    conn.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    // Without it the connection goes on, and errors are errors there, too.
+    let mut client = server.client();
+    for _ in 0..3 {
+        let bad = client.get("/v1/kv/a?index=9&wait=x").unwrap();
+        assert_eq!((bad.status, bad.text()), (400, "Invalid wait time".into()));
+        let none = client.get("/v1/kv/a?index=9&wait=10ms").unwrap();
+        assert_eq!(none.status, 404);
+        assert_eq!(client.get("/v1/none?index=9").unwrap().status, 404);
+    }
+}
+
 #[test]
 fn clients_are_limited_and_places_come_back() {
     let server = Running::with(|s| s.max_conns_per_client = 3);

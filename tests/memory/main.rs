@@ -10,7 +10,8 @@
 mod common;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,8 +19,8 @@ use std::time::Duration;
 
 use common::agent::{Agent, Plan};
 use common::harness::{self, Outcome, Test};
-use common::http::Client;
-use common::{Loopback, TempDir, consul_lite};
+use common::http::{Client, read_response};
+use common::{Loopback, TempDir, consul_lite, wait_until};
 
 const LIMIT: u64 = 32 << 20;
 const KEYS: usize = 10_000;
@@ -28,12 +29,79 @@ const WRITERS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
-    harness::main(vec![Test::new("server_in_32_mib", || {
-        match Cgroup::new() {
+    harness::main(vec![
+        Test::new("server_in_32_mib", || match Cgroup::new() {
             Ok(cgroup) => server_in_32_mib(&cgroup),
             Err(why) => Outcome::Skipped(why),
-        }
-    })])
+        }),
+        Test::new("idle_blocking_queries", idle_blocking_queries),
+    ])
+}
+
+/// Idle blocking queries, each on a connection of its own, at the KiB that each may cost.
+const BLOCKED: usize = 2000;
+const KIB_PER_BLOCKED: f64 = 12.0;
+
+fn idle_blocking_queries() -> Outcome {
+    common::raise_open_files();
+    let net = Loopback::claim();
+    let mut agent = Agent::start(&Plan {
+        binary: &consul_lite(),
+        ip: net.ip(1),
+        node: "n1",
+        config: vec![(
+            "50-limits.json".into(),
+            r#"{"limits": {"http_max_conns_per_client": 8000},
+                "telemetry": {"prometheus_retention_time": "1m", "disable_hostname": true}}"#
+                .into(),
+        )],
+    });
+    agent.wait_ready(PATIENCE);
+    let mut client = agent.client();
+    client.put("/v1/kv/wake", b"1").expect("an answer");
+    let index = client.get("/v1/kv/wake").expect("an answer").index();
+    let index = index.expect("an index");
+    let before = rss_kib(&mut agent);
+    let request = format!("GET /v1/kv/wake?index={index}&wait=10m HTTP/1.1\r\nHost: test\r\n\r\n");
+    let open = |_| {
+        let mut stream = TcpStream::connect(agent.http()).expect("a connection");
+        stream.write_all(request.as_bytes()).expect("a request");
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..BLOCKED).map(open).collect();
+    let all_wait = || blocking_queries(&mut client).filter(|n| *n >= BLOCKED as f64);
+    wait_until(PATIENCE, "all queries wait", all_wait);
+    let each = (rss_kib(&mut agent) - before) / BLOCKED as f64;
+    println!("memory: {each:.1} KiB per idle blocking query");
+    // All of them wait indeed: one write answers them all.
+    agent.client().put("/v1/kv/wake", b"2").expect("an answer");
+    for stream in streams {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let answer = read_response(&mut BufReader::new(stream), false);
+        assert!(answer.expect("an answer").index() > Some(index));
+    }
+    if each > KIB_PER_BLOCKED {
+        return Outcome::Failed(format!("{each:.1} KiB each, at most {KIB_PER_BLOCKED}"));
+    }
+    Outcome::Passed
+}
+
+/// How many queries the agent says to be waiting.
+fn blocking_queries(client: &mut Client) -> Option<f64> {
+    let metrics = client.get("/v1/agent/metrics?format=prometheus").ok()?;
+    let text = metrics.text();
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix("consul_rpc_queries_blocking "))?;
+    line.trim().parse().ok()
+}
+
+fn rss_kib(agent: &mut Agent) -> f64 {
+    let status = format!("/proc/{}/status", agent.process().pid());
+    let text = fs::read_to_string(status).expect("the agent's status");
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let number = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
+    number.expect("a size")
 }
 
 /// A cgroup with the limit, removed with the value.
