@@ -47,13 +47,19 @@ impl Deref for InForce {
 }
 
 impl Dns {
+    /// The version of a datacenter's catalog, where it is known.
+    fn version(&self, settings: &InForce, datacenter: &str) -> Option<u64> {
+        let here = datacenter == settings.datacenter;
+        here.then(|| self.delegate.catalog_version())?
+    }
+
     /// The instances of a service that answers may name.
     pub(super) async fn healthy(
         &self,
         settings: &InForce,
         lookup: ServiceKey,
     ) -> Result<Arc<[Instance]>> {
-        let version = self.delegate.catalog_version();
+        let version = self.version(settings, &lookup.datacenter);
         let table = &settings.cache.services;
         if let Some(known) = table.get(version, &lookup) {
             return Ok(known);
@@ -88,7 +94,7 @@ impl Dns {
         settings: &InForce,
         lookup: NodeKey,
     ) -> Result<Option<Arc<Node>>> {
-        let version = self.delegate.catalog_version();
+        let version = self.version(settings, &lookup.0);
         let table = &settings.cache.nodes;
         if let Some(known) = table.get(version, &lookup) {
             return Ok(known);

@@ -18,7 +18,7 @@ impl Server {
         to_map([
             ("acl", "disabled".to_owned()),
             ("bootstrap", self.options.bootstrap.to_string()),
-            ("known_datacenters", "1".to_owned()),
+            ("known_datacenters", self.datacenters().len().to_string()),
             ("leader", self.raft.is_leader().to_string()),
             ("leader_addr", leader_addr),
             ("server", "true".to_owned()),

@@ -1,4 +1,4 @@
-//! Where a call is answered: here, or by the leader, with Consul's rules for trying again.
+//! Where a call is answered: here, by the leader, or in another datacenter, with Consul's rules for trying again.
 //!
 //! Holds true: a call that may have been carried out is tried again only if it changes nothing.
 //! Source: `docs/reference/rpc.md` section 8.
@@ -64,6 +64,11 @@ impl Peers {
         request: &Request,
     ) -> std::result::Result<Reply, CallError> {
         self.pool.call(to, request).await
+    }
+
+    /// Ends the calls to one that is known to be gone.
+    pub fn close(&self, to: SocketAddr) {
+        self.pool.close(to);
     }
 }
 
@@ -174,7 +179,9 @@ impl Server {
 
     /// Whether a call is answered here without more ado: nearly always, on a leader.
     pub(super) fn is_answered_here(&self, request: &Request) -> bool {
-        self.is_ready_leader() && self.raft.is_alone() || request.class() == Class::Local
+        let near =
+            self.is_ready_leader() && self.raft.is_alone() || request.class() == Class::Local;
+        near && !self.is_elsewhere(request.routed().datacenter())
     }
 
     /// Has a call answered by whoever may, trying again while there is time and nothing can go wrong by it.
@@ -182,6 +189,9 @@ impl Server {
     /// # Errors
     /// `No cluster leader`, or what the one who answered says.
     pub(super) async fn route(&self, request: Request) -> Result<Reply> {
+        if self.is_elsewhere(request.routed().datacenter()) {
+            return self.call_elsewhere(request).await;
+        }
         let hold = self.options.rpc_hold_timeout;
         let deadline = drive::now() + hold + self.blocking_time(&request);
         loop {

@@ -25,6 +25,7 @@ mod snapshot;
 mod start;
 pub mod storage;
 mod tombstone_gc;
+mod wan;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -116,6 +117,7 @@ pub struct Server {
     had_leader: AtomicBool,
     /// Ends with each change of the leader.
     leader_era: Era,
+    turn: wan::Turn,
     authorizers: acl::Authorizers,
     session_timers: SessionTimers,
     tombstones: TombstoneGc,
@@ -156,6 +158,7 @@ impl Server {
             ready: AtomicBool::new(false),
             had_leader: AtomicBool::new(false),
             leader_era: Era::default(),
+            turn: wan::Turn::default(),
             authorizers: acl::Authorizers::default(),
             session_timers: SessionTimers::default(),
             tombstones: TombstoneGc::default(),
@@ -200,12 +203,12 @@ impl Server {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Refuses a datacenter other than this one; empty means this one.
+    /// Refuses what is for another datacenter, and should have been sent there; empty means this one.
     fn check_datacenter(&self, datacenter: &str) -> Result<()> {
-        if datacenter.is_empty() || datacenter == self.options.datacenter {
-            return Ok(());
+        match self.is_elsewhere(datacenter) {
+            false => Ok(()),
+            true => Err(Error::new(structs::NO_PATH_TO_DATACENTER)),
         }
-        Err(Error::new(structs::NO_PATH_TO_DATACENTER))
     }
 
     /// Positions of all nodes by lower-case name.

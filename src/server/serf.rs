@@ -12,7 +12,7 @@ use event_listener::Event as Changed;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
 
-use super::Server;
+use super::{Server, wan};
 use crate::drive::gossip::{GossipDriver, GossipHandle};
 use crate::drive::{self, Handle, Shutdown, Task};
 use crate::gossip::{Change, Event, Member};
@@ -68,7 +68,7 @@ impl PoolDrivers {
     pub fn follow(&self, server: &Arc<Server>, runtime: &Handle) -> Vec<Task<()>> {
         let mut tasks = vec![runtime.spawn(follow_lan(server.clone(), self.lan.events()))];
         if let Some(wan) = &self.wan {
-            tasks.push(runtime.spawn(follow_wan(wan.events())));
+            tasks.push(runtime.spawn(wan::follow(server.clone(), wan.events())));
             tasks.push(runtime.spawn(flood_wan(server.clone(), wan.handle())));
         }
         tasks
@@ -104,11 +104,6 @@ async fn follow_lan(server: Arc<Server>, events: Receiver<Event>) {
             _ => {}
         }
     }
-}
-
-/// Takes in what happens in the WAN pool: nothing waits for it, members are looked at when needed.
-async fn follow_wan(events: Receiver<Event>) {
-    while events.recv().await.is_ok() {}
 }
 
 /// Sees to it that all servers of the LAN pool are in the WAN pool.

@@ -25,7 +25,9 @@ impl Server {
         &self,
         request: SnapshotRequest,
     ) -> Result<(SnapshotResponse, File)> {
-        self.check_datacenter(&request.datacenter)?;
+        if self.is_elsewhere(&request.datacenter) {
+            return self.save_snapshot_elsewhere(&request).await;
+        }
         if !request.allow_stale {
             if let Some(leader) = self.other_leader() {
                 let file = unnamed_file(&self.options.temp_dir)
@@ -84,7 +86,9 @@ impl Server {
         request: SnapshotRequest,
         file: File,
     ) -> Result<SnapshotResponse> {
-        self.check_datacenter(&request.datacenter)?;
+        if self.is_elsewhere(&request.datacenter) {
+            return self.restore_snapshot_elsewhere(&request, file).await;
+        }
         if let Some(leader) = self.other_leader() {
             return snapshot::restore(leader, self.peers.source(), &request, file)
                 .await

@@ -11,6 +11,8 @@ use std::fmt;
 pub const NO_CLUSTER_LEADER: &str = "No cluster leader";
 /// The datacenter is unknown.
 pub const NO_PATH_TO_DATACENTER: &str = "No path to datacenter";
+/// None of the servers of another datacenter is there.
+pub const DATACENTER_UNREACHABLE: &str = "Remote DC has no server currently reachable";
 /// A client agent knows no server.
 pub const NO_KNOWN_SERVERS: &str = "No known Consul servers";
 /// The token may not do this.

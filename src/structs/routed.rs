@@ -25,6 +25,13 @@ pub trait Routed {
     fn token(&self) -> &str {
         self.options().map_or("", |options| &options.token)
     }
+
+    /// Asks with another token.
+    fn set_token(&mut self, token: String) {
+        if let Some(options) = self.options_mut() {
+            options.token = token;
+        }
+    }
 }
 
 macro_rules! reading {
@@ -51,6 +58,9 @@ macro_rules! writing {
             }
             fn token(&self) -> &str {
                 &self.token
+            }
+            fn set_token(&mut self, token: String) {
+                self.token = token;
             }
         })*
     };
@@ -134,5 +144,8 @@ impl<T: Routed> Routed for Box<T> {
     }
     fn token(&self) -> &str {
         (**self).token()
+    }
+    fn set_token(&mut self, token: String) {
+        (**self).set_token(token);
     }
 }

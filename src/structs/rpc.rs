@@ -71,6 +71,11 @@ macro_rules! methods {
                 match self { $(Request::$variant(args) => args,)* }
             }
 
+            /// As [`Request::routed`], to change.
+            pub fn routed_mut(&mut self) -> &mut dyn Routed {
+                match self { $(Request::$variant(args) => args,)* }
+            }
+
             /// How it is to be read, to change, for the methods that read.
             pub fn options_mut(&mut self) -> Option<&mut QueryOptions> {
                 match self { $(Request::$variant(args) => args.options_mut(),)* }

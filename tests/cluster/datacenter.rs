@@ -1,6 +1,7 @@
 //! A datacenter of agents on addresses of its own: servers and clients, real ones and ours, and what one asks
 //! of them in tests. When a test fails the ends of all logs are printed.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,6 +43,11 @@ impl Datacenter {
             seeds: (1..=servers).collect(),
             members: Vec::new(),
         }
+    }
+
+    /// The address of a server by its number.
+    pub fn ip(&self, host: u8) -> Ipv4Addr {
+        self.net.ip(host)
     }
 
     fn start(&mut self, binary: &Path, name: &str, host: u8, role: &str) {

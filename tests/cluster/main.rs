@@ -10,6 +10,7 @@ mod datacenter;
 #[path = "../compat/dns.rs"]
 mod dns;
 mod faults;
+mod federation;
 mod fleet;
 mod gossip;
 mod hostile;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let mut tests = rpc::tests();
     tests.extend(client::tests());
     tests.extend(mixed::tests());
+    tests.extend(federation::tests());
     tests.extend(servers::tests());
     tests.extend(rounds::tests());
     tests.extend(beside_consul::tests());

@@ -13,8 +13,8 @@ use crate::structs::{
     DCSpecificRequest, DatacentersRequest, DeregisterRequest, Error, HealthCheck,
     IndexedNodeServiceList, IndexedNodeServices, IndexedNodes, IndexedServiceList,
     IndexedServiceNodes, IndexedServices, Node, NodeService, NodeServiceList, NodeServices,
-    NodeSpecificRequest, RegisterRequest, Result, ServiceName, ServiceNode, ServiceSpecificRequest,
-    Weights, command, health, is_any_address,
+    NodeSpecificRequest, QuerySource, RegisterRequest, Result, ServiceName, ServiceNode,
+    ServiceSpecificRequest, Weights, command, health, is_any_address,
 };
 use crate::telemetry::{Timed, metrics};
 
@@ -89,7 +89,7 @@ impl Server {
         &self,
         _request: DatacentersRequest,
     ) -> Result<Vec<String>> {
-        Ok(vec![self.options.datacenter.clone()])
+        Ok(self.datacenters())
     }
 
     /// `Catalog.ListNodes`.
@@ -106,7 +106,7 @@ impl Server {
                 Ok((index, nodes))
             })
             .await?;
-        self.sort_near(&mut nodes, &request.source.node, |node| &node.node);
+        self.sort_near(&mut nodes, &request.source, |node| &node.node);
         Ok(IndexedNodes {
             nodes: Some(nodes),
             meta,
@@ -180,7 +180,7 @@ impl Server {
             })
             .await?;
         asked::count("catalog", &request, nodes.len());
-        self.sort_near(&mut nodes, &request.source.node, |instance| &instance.node);
+        self.sort_near(&mut nodes, &request.source, |instance| &instance.node);
         Ok(IndexedServiceNodes {
             service_nodes: Some(nodes),
             meta,
@@ -237,10 +237,15 @@ impl Server {
         })
     }
 
-    /// Sorts by distance from a node, if one is named.
-    pub(super) fn sort_near<T>(&self, items: &mut [T], source: &str, node: impl Fn(&T) -> &str) {
-        if !source.is_empty() {
-            rtt::sort_by_distance(items, source, &self.positions(), node);
+    /// Sorts by distance from a node of this datacenter, if one is named.
+    pub(super) fn sort_near<T>(
+        &self,
+        items: &mut [T],
+        source: &QuerySource,
+        node: impl Fn(&T) -> &str,
+    ) {
+        if !source.node.is_empty() && !self.is_elsewhere(&source.datacenter) {
+            rtt::sort_by_distance(items, &source.node, &self.positions(), node);
         }
     }
 }

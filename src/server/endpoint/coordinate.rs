@@ -3,10 +3,7 @@
 //! They are not worth a disk write: they live in the server's memory and come again by themselves.
 //! Source: `docs/reference/http-1.md` section 6.
 
-use std::collections::BTreeMap;
-
 use crate::acl::{self, Ask, Resource};
-use crate::serf::ServerMeta;
 use crate::server::acl::Visible;
 use crate::server::{MAX_COORDINATES, Server};
 use crate::store::WatchSet;
@@ -120,36 +117,12 @@ impl Server {
 
     /// `Coordinate.ListDatacenters`: the servers' coordinates in the WAN pool.
     pub(crate) async fn coordinate_list_datacenters(&self) -> Result<Vec<DatacenterMap>> {
-        let Some(wan) = &self.pools.wan else {
-            return Ok(Vec::new());
-        };
-        let members = wan.members();
-        let own = wan.local();
-        let mut datacenters: BTreeMap<String, Vec<Coordinate>> = BTreeMap::new();
-        for server in members.iter().filter_map(ServerMeta::of) {
-            let is_own = own.as_ref().is_some_and(|own| own.name == server.name);
-            let coord = match is_own {
-                true => Some(wan.coordinate()),
-                false => wan.coordinate_of(&server.name),
-            };
-            if let Some(coord) = coord.filter(|_| server.is_alive()) {
-                let coordinate = Coordinate {
-                    node: server.node_name().to_owned(),
-                    segment: String::new(),
-                    coord: Some(coord),
-                };
-                datacenters
-                    .entry(server.datacenter.clone())
-                    .or_default()
-                    .push(coordinate);
-            }
-        }
         let map = |(datacenter, coordinates)| DatacenterMap {
             datacenter,
             area_id: "wan".to_owned(),
             coordinates: Some(coordinates),
         };
-        Ok(datacenters.into_iter().map(map).collect())
+        Ok(self.wan_coordinates().into_iter().map(map).collect())
     }
 }
 

@@ -28,7 +28,7 @@ impl Server {
                 Ok((index, checks))
             })
             .await?;
-        self.sort_near(&mut checks, &request.source.node, |check| &check.node);
+        self.sort_near(&mut checks, &request.source, |check| &check.node);
         Ok(IndexedHealthChecks {
             health_checks: Some(checks),
             meta,
@@ -73,7 +73,7 @@ impl Server {
                 Ok((index, checks))
             })
             .await?;
-        self.sort_near(&mut checks, &request.source.node, |check| &check.node);
+        self.sort_near(&mut checks, &request.source, |check| &check.node);
         Ok(IndexedHealthChecks {
             health_checks: Some(checks),
             meta,
@@ -108,7 +108,7 @@ impl Server {
             })
             .await?;
         asked::count("health", &request, nodes.len());
-        self.sort_near(&mut nodes, &request.source.node, |instance| {
+        self.sort_near(&mut nodes, &request.source, |instance| {
             instance.node.as_ref().map_or("", |node| &node.node)
         });
         Ok(IndexedCheckServiceNodes {

@@ -10,7 +10,6 @@ use data_encoding::BASE64;
 use crate::acl::{Ask, Scalar};
 use crate::drive::gossip::GossipHandle;
 use crate::gossip::{KeyOperation, KeyOutcome};
-use crate::serf::ServerMeta;
 use crate::server::Server;
 use crate::structs::rpc::{Reply, Request};
 use crate::structs::{
@@ -82,13 +81,13 @@ impl Server {
     /// Has the LAN pools of the other datacenters carry it out.
     async fn keyrings_elsewhere(&self, request: &KeyringRequest) -> Vec<KeyringResponse> {
         let mut found = Vec::new();
-        for (datacenter, server) in self.servers_elsewhere() {
+        for (datacenter, server) in self.one_of_each_elsewhere() {
             let request = Request::InternalKeyringOperation(KeyringRequest {
                 datacenter: datacenter.clone(),
                 forwarded: true,
                 ..request.clone()
             });
-            match self.peers.call(server.rpc, &request).await {
+            match self.peers.call(server, &request).await {
                 Ok(Reply::InternalKeyringOperation(reply)) => {
                     found.extend(reply.responses.into_iter().flatten());
                 }
@@ -106,17 +105,6 @@ impl Server {
             }
         }
         found
-    }
-
-    /// One server that is alive of each other datacenter.
-    fn servers_elsewhere(&self) -> BTreeMap<String, ServerMeta> {
-        let wan = self.pools.wan.as_ref();
-        let members = wan.map(GossipHandle::members).unwrap_or_default();
-        let servers = members.iter().filter_map(ServerMeta::of);
-        servers
-            .filter(|s| s.is_alive() && s.datacenter != self.options.datacenter)
-            .map(|s| (s.datacenter.clone(), s))
-            .collect()
     }
 }
 
