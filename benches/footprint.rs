@@ -19,7 +19,7 @@ use std::time::Duration;
 use common::Loopback;
 use common::agent::{Agent, Plan as AgentPlan};
 use common::http::Client;
-use measure::{Plan, Row, proc_number, rss};
+use measure::{Plan, Row, cpu, proc_number, rss};
 
 /// Writes whose bytes are counted.
 const WRITES: usize = 10_000;
@@ -172,27 +172,6 @@ fn idle(plan: &Plan, servers: &mut [Agent; 2], clients: &mut [Agent; 2], rows: &
     rows.push(row("written by an idle client agent", "KiB", spent(1), "0"));
     rows.push(row("processor, idle server", "%", share(2), ""));
     rows.push(row("processor, idle client agent", "%", share(3), ""));
-}
-
-/// Seconds of processor time so far (proc(5): fields 14 and 15 of `stat`).
-fn cpu(agent: &mut Agent) -> f64 {
-    let path = format!("/proc/{}/stat", agent.process().pid());
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let fields: Vec<&str> = text
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
-    let ticks = |n: usize| {
-        fields
-            .get(n - 3)
-            .and_then(|f| f.parse::<f64>().ok())
-            .unwrap_or(f64::NAN)
-    };
-    // SAFETY: sysconf takes no pointers.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
-    (ticks(14) + ticks(15)) / per_second
 }
 
 /// The writes that are counted, each acknowledged.

@@ -155,7 +155,8 @@ fn alternate(rounds: usize, agents: &[Agent; 2], f: impl Fn(usize, &Agent) -> f6
     all.map(median)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The median; 0 of nothing.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => 0.0,
@@ -176,6 +177,27 @@ pub fn proc_number(agent: &mut Agent, file: &str, name: &str) -> f64 {
 /// Resident memory in KiB.
 pub fn rss(agent: &mut Agent) -> f64 {
     proc_number(agent, "status", "VmRSS")
+}
+
+/// Seconds of processor time so far (proc(5): fields 14 and 15 of `stat`).
+pub fn cpu(agent: &mut Agent) -> f64 {
+    let path = format!("/proc/{}/stat", agent.process().pid());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let fields: Vec<&str> = text
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let ticks = |n: usize| {
+        fields
+            .get(n - 3)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(f64::NAN)
+    };
+    // SAFETY: sysconf takes no pointers.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+    (ticks(14) + ticks(15)) / per_second
 }
 
 /// Seconds from exec to the first acknowledged write, with timings as configured by default.

@@ -7,6 +7,7 @@
 
 pub mod acceptor;
 pub mod dial;
+mod gather;
 pub mod h2;
 mod hpack;
 pub mod http_client;

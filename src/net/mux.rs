@@ -1,7 +1,8 @@
 //! Many streams over one connection: yamux, as every agent speaks it on port 8300.
 //!
 //! A connection is driven by one future, which whoever opens it must run; opening streams and using them
-//! happens from anywhere. Holds true: what a peer may open and have in flight is bounded.
+//! happens from anywhere. Frames that come together leave together: before the driver sends, whoever else is
+//! about to say something gets the chance to. Holds true: what a peer may open and have in flight is bounded.
 //! Leaves to others: what the streams carry. Source: `docs/reference/rpc.md` section 3.
 
 use std::future::{Future, poll_fn};
@@ -13,6 +14,8 @@ use smol::channel::{Receiver, Sender};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::stream::Stream as _;
 use yamux::{Config, Connection, Mode};
+
+use super::gather::Gather;
 
 /// A stream of a multiplexed connection.
 pub type MuxStream = yamux::Stream;
@@ -67,12 +70,51 @@ fn config() -> Config {
 /// The dialling side of a connection: the opener, and the future that drives the connection to its end.
 pub fn client(carrier: impl Carrier) -> (Opener, impl Future<Output = ()> + Send) {
     let (openings, wanted) = smol::channel::bounded(OPENINGS);
-    let connection = Connection::new(carrier, config(), Mode::Client);
-    (Opener { openings }, drive_client(connection, wanted))
+    let output = Output::new(carrier);
+    let connection = Connection::new(output.carrier.clone(), config(), Mode::Client);
+    (
+        Opener { openings },
+        drive_client(connection, output, wanted),
+    )
+}
+
+/// What a connection has to send.
+struct Output<T> {
+    carrier: Gather<T>,
+    /// The others have had their turn since something was there to be sent.
+    waited: bool,
+}
+
+impl<T: Carrier> Output<T> {
+    fn new(carrier: T) -> Self {
+        Self {
+            carrier: Gather::new(carrier),
+            waited: false,
+        }
+    }
+
+    /// Sends, after everybody who is ready to run has run; ready when that failed.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.carrier.holds() {
+            return Poll::Pending;
+        }
+        if !self.waited {
+            self.waited = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match self.carrier.poll_send(cx) {
+            Poll::Ready(Ok(())) => self.waited = false,
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Pending => {}
+        }
+        Poll::Pending
+    }
 }
 
 async fn drive_client<T: Carrier>(
-    mut connection: Connection<T>,
+    mut connection: Connection<Gather<T>>,
+    mut output: Output<T>,
     wanted: Receiver<Sender<MuxStream>>,
 ) {
     let mut openings = pin!(wanted.clone());
@@ -105,7 +147,10 @@ async fn drive_client<T: Carrier>(
             return connection.poll_close(cx).map(|_| ());
         }
         // Consul's servers open no streams: what comes here is dropped, which refuses it.
-        poll_inbound(&mut connection, cx, |_| {})
+        match poll_inbound(&mut connection, cx, |_| {}) {
+            Poll::Pending => output.poll_send(cx),
+            ended => ended,
+        }
     })
     .await;
     wanted.close();
@@ -113,8 +158,15 @@ async fn drive_client<T: Carrier>(
 
 /// Drives the accepting side of a connection to its end, handing over each stream that the peer opens.
 pub async fn serve(carrier: impl Carrier, mut accepted: impl FnMut(MuxStream)) {
-    let mut connection = Connection::new(carrier, config(), Mode::Server);
-    poll_fn(|cx| poll_inbound(&mut connection, cx, &mut accepted)).await;
+    let mut output = Output::new(carrier);
+    let mut connection = Connection::new(output.carrier.clone(), config(), Mode::Server);
+    poll_fn(
+        |cx| match poll_inbound(&mut connection, cx, &mut accepted) {
+            Poll::Pending => output.poll_send(cx),
+            ended => ended,
+        },
+    )
+    .await;
 }
 
 /// Moves the connection on; ready when it has ended.
