@@ -15,6 +15,7 @@ mod fleet;
 mod gossip;
 mod hostile;
 mod hosts;
+mod losses;
 mod mixed;
 mod rounds;
 mod rpc;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     tests.extend(federation::tests());
     tests.extend(servers::tests());
     tests.extend(rounds::tests());
+    tests.extend(losses::tests());
     tests.extend(beside_consul::tests());
     tests.extend(gossip::tests());
     tests.extend(faults::tests());
