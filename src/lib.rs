@@ -8,6 +8,7 @@ pub mod acl;
 pub mod agent;
 pub mod cli;
 pub mod client;
+pub mod codec;
 pub mod config;
 pub mod dns;
 pub mod drive;

@@ -8,8 +8,7 @@ use std::ffi::CString;
 use std::fs;
 use std::time::UNIX_EPOCH;
 
-use serde::Serialize;
-
+use crate::codec::Serialize;
 use crate::drive::wall;
 
 /// A machine.

@@ -11,14 +11,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use log::{error, warn};
-use md5::{Digest, Md5};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
-use crate::structs::go::{new_uuid, omitempty};
+use crate::codec::{Deserialize, Serialize};
+use crate::structs::go::new_uuid;
 use crate::structs::{CheckType, Error, HealthCheck, NodeService, Result};
 use crate::wire::json;
+use log::{error, warn};
+use md5::{Digest, Md5};
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -199,7 +197,7 @@ fn remove(path: &Path) {
     }
 }
 
-fn write<T: Serialize>(path: &Path, value: &T, durable: bool) -> io::Result<()> {
+fn write(path: &Path, value: &dyn Serialize, durable: bool) -> io::Result<()> {
     let text = json::to_vec(value).map_err(io::Error::other)?;
     let parent = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new()
@@ -245,7 +243,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-fn read_all<T: DeserializeOwned>(dir: &Path, what: &str) -> Vec<T> {
+fn read_all<T: Deserialize + Default>(dir: &Path, what: &str) -> Vec<T> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) => {

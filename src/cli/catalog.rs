@@ -283,7 +283,7 @@ fn of_one_node(
     node: &str,
     query: &Query,
 ) -> Result<BTreeMap<String, Vec<String>>, String> {
-    #[derive(Default, serde::Deserialize)]
+    #[derive(Default, crate::codec::Deserialize)]
     #[serde(default)]
     struct OfNode {
         #[serde(rename = "Services")]

@@ -5,11 +5,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
-use hyper::{Method, Request, StatusCode};
-use serde::de::DeserializeOwned;
-
 use super::command::error;
+use crate::codec::Deserialize;
 use crate::config::flags::{Parsed, parse_bool};
 use crate::drive;
 use crate::net::http_stream::{self, Answer, Target, Upload};
@@ -17,6 +14,8 @@ use crate::net::tls_client::{self, ClientTls};
 use crate::net::{dial, url};
 use crate::structs::go::{GoTime, quote};
 use crate::wire::json;
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 
 /// Where an agent is if nobody says otherwise.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8500";
@@ -272,7 +271,7 @@ impl Client {
     ///
     /// # Errors
     /// Go's words for what failed, or Consul's for a status that is not 200.
-    pub fn read<T: DeserializeOwned>(
+    pub fn read<T: Deserialize + Default>(
         &self,
         path: &str,
         query: &[(&'static str, String)],
@@ -313,13 +312,13 @@ impl Client {
     /// # Errors
     /// As [`Client::read`].
     pub fn node_name(&self) -> Result<String, String> {
-        #[derive(Default, serde::Deserialize)]
+        #[derive(Default, crate::codec::Deserialize)]
         #[serde(default)]
         struct AgentSelf {
             #[serde(rename = "Config")]
             config: AgentConfig,
         }
-        #[derive(Default, serde::Deserialize)]
+        #[derive(Default, crate::codec::Deserialize)]
         #[serde(default)]
         struct AgentConfig {
             #[serde(rename = "NodeName")]

@@ -16,7 +16,7 @@ pub const COMMAND: Command = simple(
     run,
 );
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Default, crate::codec::Deserialize)]
 #[serde(default)]
 struct AgentSelf {
     #[serde(rename = "Stats")]

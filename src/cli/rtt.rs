@@ -87,13 +87,13 @@ fn wan_positions(
     client: &Client,
     nodes: &mut Vec<String>,
 ) -> Result<(Position, Position), u8> {
-    #[derive(Default, serde::Deserialize)]
+    #[derive(Default, crate::codec::Deserialize)]
     #[serde(default)]
     struct AgentSelf {
         #[serde(rename = "Config")]
         config: Named,
     }
-    #[derive(Default, serde::Deserialize)]
+    #[derive(Default, crate::codec::Deserialize)]
     #[serde(default)]
     struct Named {
         #[serde(rename = "NodeName")]

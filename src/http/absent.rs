@@ -8,10 +8,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
-use hyper::{Method, StatusCode};
-use serde::Serialize;
-
 use super::context::Ctx;
 use super::conventions::{CONSISTENCY, consistency_word, write};
 use super::error::HttpError;
@@ -19,9 +15,12 @@ use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::acl::{self, Ask, Resource};
+use crate::codec::Serialize;
 use crate::drive;
 use crate::structs::rpc::method;
 use crate::structs::{DCSpecificRequest, QUERY_NOT_FOUND, QueryMeta, QueryOptions};
+use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/query" [GET POST] queries;
@@ -203,7 +202,8 @@ async fn intention_match(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpE
     for name in req.query.all("name") {
         acl::require(&authorizer, Ask::Read(Resource::Intention, name))?;
     }
-    let names: BTreeMap<&str, Option<()>> = req.query.all("name").map(|n| (n, None)).collect();
+    let names = req.query.all("name").map(|name| (name.to_owned(), ()));
+    let names: BTreeMap<String, ()> = names.collect();
     Response::json(&names)
 }
 

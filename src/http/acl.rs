@@ -3,20 +3,18 @@
 //! Holds true: while ACLs are off everything here is refused before anything else is looked at.
 //! Source: `docs/reference/http-1.md` section 11; a running Consul 1.8.7.
 
-use hyper::{Method, StatusCode};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
 use super::context::Ctx;
 use super::conventions::{read, write};
 use super::error::HttpError;
 use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::codec::{Deserialize, Serialize};
 use crate::structs::go::{Bytes, GoDuration, GoTime, List};
 use crate::structs::rpc::method;
 use crate::structs::*;
 use crate::wire::json;
+use hyper::{Method, StatusCode};
 
 type Result<T, E = HttpError> = std::result::Result<T, E>;
 
@@ -58,7 +56,7 @@ pub(super) fn bad_request(text: impl std::fmt::Display) -> HttpError {
 }
 
 /// Reads the body as JSON; `what` begins the error.
-pub(super) async fn body<T: DeserializeOwned>(
+pub(super) async fn body<T: Deserialize + Default>(
     req: &mut Request,
     what: &str,
     go_type: &'static str,

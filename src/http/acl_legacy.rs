@@ -2,9 +2,6 @@
 //!
 //! Source: `docs/reference/http-1.md` section 11.9; a running Consul 1.8.7.
 
-use hyper::StatusCode;
-use serde::{Deserialize, Serialize};
-
 use super::acl::{bad_request, body, enabled};
 use super::context::Ctx;
 use super::conventions::{read, write};
@@ -13,8 +10,10 @@ use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::acl::{Ask, Scalar};
+use crate::codec::{Deserialize, Serialize};
 use crate::structs::rpc::method;
 use crate::structs::*;
+use hyper::StatusCode;
 
 type Result<T, E = HttpError> = std::result::Result<T, E>;
 

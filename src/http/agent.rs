@@ -115,7 +115,7 @@ async fn force_leave(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError
     Ok(Response::empty())
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, crate::codec::Deserialize)]
 #[serde(default)]
 struct TokenBody {
     #[serde(rename = "Token")]

@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use super::agent::agent;
 use super::context::Ctx;
 use super::error::HttpError;
@@ -17,6 +15,7 @@ use crate::agent::Source;
 use crate::agent::check::{NewCheck, health_of_definition};
 use crate::agent::definition::is_status;
 use crate::agent::local::{CRITICAL, PASSING, WARNING};
+use crate::codec::Deserialize;
 use crate::filter::Filter;
 use crate::structs::{CheckDefinition, HealthCheck};
 

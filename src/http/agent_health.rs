@@ -3,10 +3,6 @@
 //! Holds true: the node's own checks count for every service; the worst status wins.
 //! Source: `docs/reference/http-2.md` section 5.20.
 
-use hyper::StatusCode;
-use hyper::header::{ACCEPT, HeaderName, HeaderValue};
-use serde::Serialize;
-
 use super::agent::agent;
 use super::agent_service::AgentService;
 use super::context::Ctx;
@@ -16,8 +12,11 @@ use super::response::Response;
 use super::routes::{Route, routes};
 use crate::acl::{self, Ask, Resource};
 use crate::agent::local::{CRITICAL, PASSING, State, WARNING};
+use crate::codec::Serialize;
 use crate::structs::go::{List, Map};
 use crate::structs::{HealthCheck, NodeService};
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/agent/health/service/name/" [GET] by_name;

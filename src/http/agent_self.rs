@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::agent::agent;
 use super::context::Ctx;
 use super::error::HttpError;
@@ -14,6 +12,7 @@ use super::response::Response;
 use super::routes::{Route, routes};
 use crate::acl::{Ask, Scalar};
 use crate::agent::{Agent, host};
+use crate::codec::Serialize;
 use crate::config::debug_config;
 use crate::server::CONSUL_VERSION;
 use crate::structs::go::Any;

@@ -7,9 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hyper::header::HeaderValue;
-use serde::Serialize;
-
 use super::agent::{agent, enable};
 use super::context::Ctx;
 use super::conventions::CONTENT_HASH;
@@ -20,14 +17,16 @@ use super::routes::{Route, routes};
 use crate::acl::{self, Ask, Resource};
 use crate::agent::Source;
 use crate::agent::definition::{is_proxy, validate_service};
+use crate::codec::Serialize;
 use crate::drive::{now, timeout_at};
 use crate::filter::Filter;
-use crate::structs::go::{Any, List, Map, omitempty};
+use crate::structs::go::{Any, List, Map};
 use crate::structs::{
     ExposeConfig, MeshGatewayConfig, NodeService, ServiceAddress, ServiceConnect,
     ServiceDefinition, Upstream, Weights,
 };
 use crate::wire::json;
+use hyper::header::HeaderValue;
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/agent/services" [GET] services;

@@ -4,9 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::operator::status_word;
+use crate::codec::{Deserialize, Serialize};
 use crate::structs::go::{GoDuration, GoTime, duration_string};
 use crate::structs::{OperatorHealthReply, ServerHealth};
 

@@ -2,8 +2,6 @@
 //!
 //! Source: `docs/reference/http-2.md` sections 2 and 7.
 
-use serde::Deserialize;
-
 use super::context::Ctx;
 use super::conventions::write;
 use super::discovery::{discover, read_cached};
@@ -12,6 +10,7 @@ use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
 use super::timing::Api;
+use crate::codec::Deserialize;
 use crate::structs::go::List;
 use crate::structs::rpc::method;
 use crate::structs::{
@@ -44,7 +43,7 @@ static NODE_SERVICES: Api = Api::new("catalog_node_services");
 static NODE_SERVICE_LIST: Api = Api::new("catalog_node_service_list");
 
 /// Reads a body of this family: a namespace is refused with a hint.
-async fn body<T: serde::de::DeserializeOwned>(
+async fn body<T: crate::codec::Deserialize + Default>(
     req: &mut Request,
     go_type: &'static str,
 ) -> Result<T, HttpError> {
@@ -138,7 +137,7 @@ async fn nodes(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     let found = discover::<method::CatalogListNodes>(ctx, args, false).await?;
     let found = NODES.end(ctx, Ok(found))?;
     let nodes = found.reply.nodes.as_deref().unwrap_or_default();
-    Ok(found.dress(Response::json(nodes)?))
+    Ok(found.dress(Response::json(&nodes)?))
 }
 
 async fn services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {

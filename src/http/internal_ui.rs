@@ -4,21 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hyper::StatusCode;
-use serde::Serialize;
-
 use super::context::Ctx;
 use super::conventions::read;
 use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
-use crate::structs::go::{List, omitempty};
+use crate::codec::Serialize;
+use crate::structs::go::List;
 use crate::structs::rpc::method;
 use crate::structs::{
     CheckServiceNode, DCSpecificRequest, NodeInfo, NodeSpecificRequest, QueryOptions,
     ServiceDumpRequest,
 };
+use hyper::StatusCode;
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/internal/ui/nodes" [GET] nodes;

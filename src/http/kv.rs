@@ -67,7 +67,7 @@ async fn get(ctx: &Ctx, req: &mut Request, options: QueryOptions) -> Result<Resp
     let mut answer = match entries.as_slice() {
         [] => Response::status(StatusCode::NOT_FOUND),
         _ if raw => raw_value(entries.into_iter().next().unwrap_or_default()),
-        entries => Response::json(entries)?,
+        entries => Response::json(&entries)?,
     };
     set_meta(&mut answer.headers, &found.meta);
     Ok(answer)

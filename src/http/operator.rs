@@ -2,10 +2,6 @@
 //!
 //! Source: `docs/reference/http-1.md` section 10; texts as a running Consul 1.8.7 answers them.
 
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, StatusCode};
-use serde::{Deserialize, Serialize};
-
 use super::autopilot_state::AutopilotState;
 use super::context::Ctx;
 use super::conventions::{go_parse_uint, write};
@@ -14,6 +10,7 @@ use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::acl::{Ask, Scalar};
+use crate::codec::{Deserialize, Serialize};
 use crate::config::flags::parse_bool;
 use crate::structs::go::{Any, GoDuration, GoTime, List, duration_string, quote};
 use crate::structs::rpc::method;
@@ -23,6 +20,8 @@ use crate::structs::{
     TransferLeaderRequest, error_list, keyring_op,
 };
 use crate::wire::json;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode};
 
 pub(super) const ROUTES: &[Route] = routes! {
     "/v1/operator/raft/configuration" [GET] raft_configuration;

@@ -6,18 +6,17 @@
 
 use std::fmt;
 
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{CONTENT_LENGTH, HeaderName};
-use hyper::{HeaderMap, Method};
-use serde::de::DeserializeOwned;
-
 use super::conn::{Phase, SharedPhase};
 use super::context::Ctx;
 use super::error::HttpError;
 use super::query::Query;
+use crate::codec::Deserialize;
 use crate::net::Peer;
 use crate::wire::json;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{CONTENT_LENGTH, HeaderName};
+use hyper::{HeaderMap, Method};
 
 /// Bodies of JSON endpoints beyond this many bytes are refused.
 pub const MAX_JSON_BODY: usize = 4 << 20;
@@ -66,7 +65,7 @@ impl Request {
     ///
     /// # Errors
     /// 400 `Request decode failed: ...`, 413 beyond [`MAX_JSON_BODY`].
-    pub async fn json<T: DeserializeOwned>(
+    pub async fn json<T: Deserialize + Default>(
         &mut self,
         type_name: &'static str,
     ) -> Result<T, HttpError> {
@@ -78,7 +77,7 @@ impl Request {
     ///
     /// # Errors
     /// As [`Request::json`].
-    pub async fn json_lenient<T: DeserializeOwned>(&mut self) -> Result<T, HttpError> {
+    pub async fn json_lenient<T: Deserialize + Default>(&mut self) -> Result<T, HttpError> {
         let body = self.body.read(MAX_JSON_BODY).await?;
         json::from_slice_lenient(&body).map_err(HttpError::decode)
     }

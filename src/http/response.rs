@@ -7,10 +7,10 @@
 use std::fs::File;
 use std::pin::Pin;
 
+use crate::codec::Serialize;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
-use serde::Serialize;
 use smol::stream::Stream;
 
 use super::error::HttpError;
@@ -65,7 +65,7 @@ impl Response {
     ///
     /// # Errors
     /// 500 when the value holds a number that JSON cannot express.
-    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Response, HttpError> {
+    pub fn json(value: &dyn Serialize) -> Result<Response, HttpError> {
         let text = json::to_vec(value).map_err(|e| HttpError::internal(e.to_string()))?;
         Ok(Response::raw_json(text))
     }

@@ -3,14 +3,13 @@
 //! Source: `docs/reference/http-1.md` section 4; bodies and their errors as a running Consul 1.8.7
 //! answers them.
 
-use serde::{Deserialize, Deserializer, Serialize};
-
 use super::context::Ctx;
 use super::conventions::{read, write};
 use super::error::HttpError;
 use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
+use crate::codec::{Deserialize, Deserializer, Error as CodecError, Serialize};
 use crate::structs::go::{Any, GoDuration, List};
 use crate::structs::rpc::method;
 use crate::structs::{
@@ -57,8 +56,11 @@ struct Create {
 }
 
 /// Tells a member that is there, even as `null`, from one that is not.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
+fn given<T: Deserialize + Default>(
+    member: &mut Option<T>,
+    from: &Deserializer<'_, '_>,
+) -> Result<(), CodecError> {
+    member.insert(T::default()).deserialize(from)
 }
 
 #[derive(Serialize)]
@@ -157,7 +159,7 @@ async fn renew(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
             let text = format!("Session id '{id}' not found");
             Err(HttpError::not_found(text))
         }
-        Some(sessions) => Response::json(sessions),
+        Some(sessions) => Response::json(&sessions),
     }
 }
 

@@ -4,11 +4,7 @@
 //! Holds true: every field that Consul 1.8 knows is accepted; `txn` says which of them count.
 //! Source: `docs/reference/http-1.md` section 3; errors of a running Consul 1.8.7.
 
-use std::fmt;
-
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer};
-
+use crate::codec::{Deserialize, Deserializer, Error};
 use crate::structs::go::{Any, Bytes, GoDuration, List, Map};
 use crate::structs::{HealthCheckDefinition, ServiceAddress};
 
@@ -32,22 +28,10 @@ macro_rules! verbs {
         #[derive(Default)]
         pub(super) struct $name(pub String);
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                struct Text;
-                impl Visitor<'_> for Text {
-                    type Value = $name;
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("a verb")
-                    }
-                    fn visit_unit<E: de::Error>(self) -> Result<$name, E> {
-                        Ok($name::default())
-                    }
-                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
-                        Ok($name(text.to_owned()))
-                    }
-                }
-                from.deserialize_str(Text)
+        impl Deserialize for $name {
+            fn deserialize(&mut self, from: &Deserializer<'_, '_>) -> Result<(), Error> {
+                self.0 = from.text(stringify!($name))?.into_owned();
+                Ok(())
             }
         }
     )*};

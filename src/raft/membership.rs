@@ -7,15 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::progress::Progress;
 use super::types::{Entry, EntryKind, HardState, ServerId};
 use super::{Error, Proposed, Raft, codec};
+use crate::codec::{self as wire, Deserialize, Deserializer, Serialize, Serializer};
 
 /// Whether a server counts towards the quorum; the numbers are those of the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Suffrage {
     /// Votes and counts.
     #[default]
@@ -48,8 +46,23 @@ impl TryFrom<u8> for Suffrage {
     }
 }
 
+impl Serialize for Suffrage {
+    fn serialize(&self, to: &mut Serializer) -> Result<(), wire::Error> {
+        u8::from(*self).serialize(to)
+    }
+}
+
+impl Deserialize for Suffrage {
+    fn deserialize(&mut self, from: &Deserializer<'_, '_>) -> Result<(), wire::Error> {
+        let mut number = 0u8;
+        number.deserialize(from)?;
+        *self = Suffrage::try_from(number).map_err(wire::Error::Custom)?;
+        Ok(())
+    }
+}
+
 /// One member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Whether it counts.
     #[serde(rename = "Suffrage")]

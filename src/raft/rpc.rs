@@ -7,15 +7,13 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::codec;
 use super::message::{
     AppendEntries, AppendEntriesResponse, InstallSnapshot, InstallSnapshotResponse, Message,
     RequestPreVote, RequestVote, TimeoutNow, TimeoutNowResponse, VoteResponse,
 };
 use super::types::{Entry, EntryKind};
-use crate::structs::go::Bytes;
+use crate::codec::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::wire::{self, msgpack};
 
 /// The version that Consul speaks.
@@ -96,17 +94,19 @@ impl From<wire::Error> for RpcError {
 struct Raw<'a>(Cow<'a, [u8]>);
 
 impl Serialize for Raw<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize(&self, to: &mut Serializer) -> Result<(), wire::Error> {
         match &*self.0 {
-            [] => to.serialize_none(),
-            bytes => to.serialize_bytes(bytes),
+            [] => to.nil(),
+            bytes => to.bytes(bytes),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Raw<'static> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Bytes::deserialize(from).map(|bytes| Raw(Cow::Owned(bytes.0)))
+/// What is read is owned.
+impl Deserialize for Raw<'_> {
+    fn deserialize(&mut self, from: &Deserializer<'_, '_>) -> Result<(), wire::Error> {
+        self.0 = Cow::Owned(from.raw()?.into_owned());
+        Ok(())
     }
 }
 
@@ -139,7 +139,7 @@ macro_rules! messages {
         $(
             $(#[$doc])*
             #[derive(Default, Serialize, Deserialize)]
-            #[serde(default, bound(deserialize = "Raw<'a>: Deserialize<'de>"))]
+            #[serde(default)]
             struct $name<'a> {
                 #[serde(rename = "ProtocolVersion")]
                 protocol_version: i64,
@@ -213,7 +213,7 @@ messages! {
 
 /// A log entry.
 #[derive(Default, Serialize, Deserialize)]
-#[serde(default, bound(deserialize = "Raw<'a>: Deserialize<'de>"))]
+#[serde(default)]
 struct Log<'a> {
     #[serde(rename = "Index")]
     index: u64,
@@ -463,7 +463,7 @@ fn decode_install(body: &[u8]) -> Result<Incoming, RpcError> {
 pub fn encode_response(from: &Sender, message: &Message) -> Result<Vec<u8>, RpcError> {
     let protocol_version = PROTOCOL_VERSION;
     let (id, addr) = (Raw::from(&*from.id), Raw::from(&*from.address));
-    let mut out = msgpack::to_vec("")?;
+    let mut out = msgpack::to_vec(&"")?;
     match message {
         Message::AppendEntriesResponse(m) => {
             let body = AppendAnswer {
@@ -528,7 +528,7 @@ pub fn encode_response(from: &Sender, message: &Message) -> Result<Vec<u8>, RpcE
 /// Never, in fact: a text can always be written.
 pub fn encode_refusal(why: &RpcError) -> Result<Vec<u8>, RpcError> {
     let mut out = match why {
-        RpcError::UnknownRequest(_) => msgpack::to_vec(UNEXPECTED)?,
+        RpcError::UnknownRequest(_) => msgpack::to_vec(&UNEXPECTED)?,
         other => msgpack::to_vec(&other.to_string())?,
     };
     out.push(0xc0);

@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use crate::codec::Serialize;
 use smol::channel::Sender;
 
 use crate::drive::raft::{ProposeError, RaftHandle};
@@ -174,16 +174,31 @@ impl Server {
 
     /// Proposes an FSM command on behalf of a client, once there is a leader to take it, and waits for its
     /// result.
-    async fn apply<T: Serialize>(&self, kind: u8, body: &T) -> Result<(u64, ApplyReply)> {
-        self.wait_for_leader().await?;
-        self.propose(kind, body).await
+    fn apply(
+        &self,
+        kind: u8,
+        body: &dyn Serialize,
+    ) -> impl Future<Output = Result<(u64, ApplyReply)>> + Send {
+        let data = command(kind, body);
+        async move {
+            let data = data?;
+            self.wait_for_leader().await?;
+            self.propose_bytes(data).await
+        }
     }
 
     /// Proposes an FSM command and waits for its result; the leader's own duties do, which come before it
     /// serves anybody.
-    async fn propose<T: Serialize>(&self, kind: u8, body: &T) -> Result<(u64, ApplyReply)> {
-        let mut data = vec![kind];
-        msgpack::append(&mut data, body).map_err(|e| Error::new(e.to_string()))?;
+    fn propose(
+        &self,
+        kind: u8,
+        body: &dyn Serialize,
+    ) -> impl Future<Output = Result<(u64, ApplyReply)>> + Send {
+        let data = command(kind, body);
+        async move { self.propose_bytes(data?).await }
+    }
+
+    async fn propose_bytes(&self, data: Vec<u8>) -> Result<(u64, ApplyReply)> {
         let applied = self
             .raft
             .propose(data.into())
@@ -245,3 +260,10 @@ fn propose_error(error: ProposeError) -> Error {
 mod cluster_tests;
 #[cfg(test)]
 mod tests;
+
+/// An FSM command: its type's byte and its body.
+fn command(kind: u8, body: &dyn Serialize) -> Result<Vec<u8>> {
+    let mut data = vec![kind];
+    msgpack::append(&mut data, body).map_err(|e| Error::new(e.to_string()))?;
+    Ok(data)
+}

@@ -9,9 +9,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::storage::reader_error;
+use crate::codec::Deserialize;
 use crate::net::dial::errno_text;
 use crate::raft::{Configuration, LogReader, Server, SnapshotMeta, Suffrage};
 use crate::store::{Fsm, LogStore};

@@ -10,14 +10,12 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
-use serde::de::DeserializeOwned;
-
 use super::db::{Db, Settings};
 use super::error::StoreError;
 use super::state::tx::{Cmd, Fail, Pending, Tx};
 use super::state::{self, State, schema};
 use super::{Options, snapshot};
+use crate::codec::Deserialize;
 use crate::raft::{Entry, EntryKind, SnapshotMeta};
 use crate::structs::{
     self, AutopilotSetConfigRequest, Coordinate, DeregisterRequest, KVSRequest, Node,
@@ -25,6 +23,7 @@ use crate::structs::{
 };
 use crate::telemetry::{self, Sample, Timed, metrics};
 use crate::wire::msgpack;
+use rusqlite::{Connection, params};
 
 /// Set in a command's type: whoever does not know the type ignores the command.
 const IGNORE_UNKNOWN: u8 = 0x80;
@@ -371,7 +370,7 @@ fn refused(text: impl Into<String>) -> ApplyReply {
     ApplyReply::Error(structs::Error::from(text.into()))
 }
 
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Cmd<T> {
+fn decode<T: Deserialize + Default>(body: &[u8]) -> Cmd<T> {
     msgpack::from_slice(body).map_err(|e| Fail::Refused(format!("failed to decode request: {e}")))
 }
 

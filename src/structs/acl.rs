@@ -2,14 +2,13 @@
 //!
 //! Source: `docs/reference/rpc.md` appendix A, `docs/reference/http-1.md` section 11.
 
-use serde::{Deserialize, Serialize, Serializer};
-
-use super::go::{Any, Bytes, GoDuration, GoTime, List, Map, duration_string_omitempty, omitempty};
+use super::go::{Any, Bytes, GoDuration, GoTime, List, Map, duration_string_omitempty};
+use crate::codec::{Deserialize, Error, Serialize, Serializer};
 
 /// `#[serde(serialize_with)]`: a field that JSON does not show.
-fn hidden<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-    if to.is_human_readable() {
-        return omitempty(&"", to);
+fn hidden(value: &dyn Serialize, to: &mut Serializer) -> Result<(), Error> {
+    if to.json() {
+        return to.skip_field();
     }
     value.serialize(to)
 }

@@ -2,11 +2,10 @@
 //!
 //! Source: `docs/reference/rpc.md` appendix A.
 
-use serde::{Deserialize, Serialize};
-
 use super::acl::*;
-use super::go::{Bytes, GoDuration, GoTime, List, Map, omitempty};
+use super::go::{Bytes, GoDuration, GoTime, List, Map};
 use super::request::{QueryMeta, QueryOptions};
+use crate::codec::{Deserialize, Serialize};
 
 macro_rules! reads {
     ($($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)? })*) => {

@@ -4,9 +4,8 @@
 //! differently (empty instead of `null`) is the HTTP room's affair.
 //! Source: `docs/reference/http-2.md` section 2, `docs/reference/rpc.md` appendix A.
 
-use serde::{Deserialize, Serialize};
-
-use super::go::{Any, GoDuration, List, Map, duration_string_omitempty, omitempty};
+use super::go::{Any, GoDuration, List, Map, duration_string_omitempty};
+use crate::codec::{Deserialize, Serialize};
 
 /// A node of the catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

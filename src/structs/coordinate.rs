@@ -2,10 +2,9 @@
 //!
 //! Source: `docs/reference/http-1.md` section 6, `docs/reference/rpc.md` appendix A.
 
-use serde::{Deserialize, Serialize};
-
 use super::go::List;
 use super::request::QueryMeta;
+use crate::codec::{Deserialize, Serialize};
 
 /// A point in Vivaldi's space; all lengths are seconds of round-trip time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -8,13 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     ConnectProxyConfig, HealthCheckDefinition, NodeService, ServiceAddress, ServiceConnect,
     Weights,
-    go::{GoDuration, List, Map, omitempty},
+    go::{GoDuration, List, Map},
 };
+use crate::codec::{Deserialize, Serialize};
 
 /// The most bytes of check output that are kept unless configured otherwise.
 pub const DEFAULT_OUTPUT_MAX_SIZE: i64 = 4096;

@@ -2,9 +2,8 @@
 //!
 //! Source: `docs/reference/http-1.md` section 5, `docs/reference/gossip.md` section 15.4.
 
-use serde::{Deserialize, Serialize};
-
 use super::go::Bytes;
+use crate::codec::{Deserialize, Serialize};
 
 /// The version of user events that is spoken.
 pub const USER_EVENT_VERSION: i64 = 1;

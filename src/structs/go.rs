@@ -1,52 +1,40 @@
 //! Go's value types as Consul's structures use them: durations, times, byte slices, free-form values.
 //!
 //! Holds true: each type serialises to what Go writes, in JSON (human readable) and in msgpack alike.
-//! The codecs themselves are in `wire`; the marker names below are how a field tells the JSON writer
-//! about Go's `omitempty` without the msgpack writer noticing.
+//! The codec itself is in `codec`.
 //! Source: Go's `time` and `encoding/json` documentation; `docs/reference/rpc.md` section 5.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
-
-/// Newtype name that makes the JSON writer leave the field out when its value is empty.
-pub const OMIT_EMPTY: &str = "$omitempty";
+use crate::codec::{Deserialize, Deserializer, Error, Origin, Serialize, Serializer, Value};
 
 /// A list that keeps Go's difference between nil (`None`) and empty (`Some(vec![])`).
 pub type List<T> = Option<Vec<T>>;
 /// A map that keeps Go's difference between nil and empty; sorted, as Go prints maps.
 pub type Map<V> = Option<BTreeMap<String, V>>;
 
-/// `#[serde(serialize_with)]`: Go's `omitempty` in JSON, the plain value in msgpack.
-pub fn omitempty<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_newtype_struct(OMIT_EMPTY, value)
-}
-
 /// `#[serde(serialize_with)]`: a duration that JSON shows as Go's text (`1m30s`), msgpack as nanoseconds.
-pub fn duration_string<S: Serializer>(value: &GoDuration, to: S) -> Result<S::Ok, S::Error> {
-    if to.is_human_readable() {
-        to.collect_str(value)
+///
+/// # Errors
+/// None.
+pub fn duration_string(value: &GoDuration, to: &mut Serializer) -> Result<(), Error> {
+    if to.json() {
+        to.display(value)
     } else {
-        to.serialize_i64(value.0)
+        to.signed(value.0)
     }
 }
 
 /// `#[serde(serialize_with)]`: as [`duration_string`], left out of JSON when zero.
-pub fn duration_string_omitempty<S: Serializer>(
-    value: &GoDuration,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    if !to.is_human_readable() {
-        return to.serialize_i64(value.0);
+///
+/// # Errors
+/// None.
+pub fn duration_string_omitempty(value: &GoDuration, to: &mut Serializer) -> Result<(), Error> {
+    if to.json() && value.0 == 0 {
+        return to.skip_field();
     }
-    let text = if value.0 == 0 {
-        String::new()
-    } else {
-        value.to_string()
-    };
-    to.serialize_newtype_struct(OMIT_EMPTY, &text)
+    duration_string(value, to)
 }
 
 /// Go's `time.Duration`: signed nanoseconds.
@@ -252,48 +240,31 @@ impl fmt::Display for GoDuration {
 }
 
 impl Serialize for GoDuration {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_i64(self.0)
+    fn serialize(&self, to: &mut Serializer) -> Result<(), Error> {
+        to.signed(self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for GoDuration {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct DurationVisitor;
-        impl<'de> Visitor<'de> for DurationVisitor {
-            type Value = GoDuration;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("time.Duration")
+impl Deserialize for GoDuration {
+    fn deserialize(&mut self, from: &Deserializer<'_, '_>) -> Result<(), Error> {
+        self.0 = match from.value() {
+            // Go's interface{} holds every JSON number as a float64.
+            Value::Int(n) if from.origin() == Origin::Json => *n as f64 as i64,
+            Value::Int(n) => *n,
+            Value::Uint(n) if from.origin() == Origin::Json => *n as f64 as i64,
+            Value::Uint(n) => {
+                i64::try_from(*n).map_err(|_| Error::Custom("duration out of range".to_owned()))?
             }
-            fn visit_unit<E: de::Error>(self) -> Result<GoDuration, E> {
-                Ok(GoDuration(0))
+            Value::F32(n) => *n as i64,
+            Value::F64(n) => *n as i64,
+            Value::Str(_) => {
+                let text = from.text("GoDuration")?;
+                GoDuration::parse(&text).map_err(Error::Custom)?.0
             }
-            /// Consul ignores durations of other types than text and number.
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<GoDuration, E> {
-                Ok(GoDuration(0))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<GoDuration, A::Error> {
-                Ok(GoDuration(0))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<GoDuration, A::Error> {
-                Ok(GoDuration(0))
-            }
-            fn visit_i64<E: de::Error>(self, v: i64) -> Result<GoDuration, E> {
-                Ok(GoDuration(v))
-            }
-            fn visit_u64<E: de::Error>(self, v: u64) -> Result<GoDuration, E> {
-                i64::try_from(v)
-                    .map(GoDuration)
-                    .map_err(|_| E::custom("duration out of range"))
-            }
-            fn visit_f64<E: de::Error>(self, v: f64) -> Result<GoDuration, E> {
-                Ok(GoDuration(v as i64))
-            }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<GoDuration, E> {
-                GoDuration::parse(v).map_err(E::custom)
-            }
-        }
-        from.deserialize_any(DurationVisitor)
+            // Consul ignores durations of other types than text and number.
+            Value::Nil | Value::Bool(_) | Value::Array(_) | Value::Map(_) => 0,
+        };
+        Ok(())
     }
 }
 
@@ -321,33 +292,15 @@ impl std::ops::Deref for Bytes {
 }
 
 impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&self.0)
+    fn serialize(&self, to: &mut Serializer) -> Result<(), Error> {
+        to.bytes(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct BytesVisitor;
-        impl Visitor<'_> for BytesVisitor {
-            type Value = Bytes;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("[]byte")
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Bytes, E> {
-                Ok(Bytes::default())
-            }
-            fn visit_bytes<E: de::Error>(self, v: &[u8]) -> Result<Bytes, E> {
-                Ok(Bytes(v.to_vec()))
-            }
-            fn visit_byte_buf<E: de::Error>(self, v: Vec<u8>) -> Result<Bytes, E> {
-                Ok(Bytes(v))
-            }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<Bytes, E> {
-                Ok(Bytes(v.as_bytes().to_vec()))
-            }
-        }
-        from.deserialize_byte_buf(BytesVisitor)
+impl Deserialize for Bytes {
+    fn deserialize(&mut self, from: &Deserializer<'_, '_>) -> Result<(), Error> {
+        self.0 = from.raw()?.into_owned();
+        Ok(())
     }
 }
 
@@ -496,54 +449,49 @@ fn parse_rfc3339(text: &str) -> Option<GoTime> {
 }
 
 impl Serialize for GoTime {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if to.is_human_readable() {
-            return to.collect_str(self);
+    fn serialize(&self, to: &mut Serializer) -> Result<(), Error> {
+        if to.json() {
+            return to.display(self);
         }
         let mut raw = [0u8; 15];
         raw[0] = 1;
         raw[1..9].copy_from_slice(&self.seconds.to_be_bytes());
         raw[9..13].copy_from_slice(&self.nanos.to_be_bytes());
         raw[13..15].copy_from_slice(&(-1i16).to_be_bytes());
-        to.serialize_bytes(&raw)
+        to.bytes(&raw)
     }
 }
 
-impl<'de> Deserialize<'de> for GoTime {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct TimeVisitor;
-        impl Visitor<'_> for TimeVisitor {
-            type Value = GoTime;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("time.Time")
+impl Deserialize for GoTime {
+    fn deserialize(&mut self, from: &Deserializer<'_, '_>) -> Result<(), Error> {
+        *self = match from.value() {
+            Value::Str(raw) if raw.len() == 15 && raw[0] == 1 => GoTime::from_raw(raw)?,
+            Value::Str(raw) if std::str::from_utf8(raw).is_err() => GoTime::from_raw(raw)?,
+            Value::Nil => GoTime::default(),
+            _ => from.text("GoTime")?.parse().map_err(Error::Custom)?,
+        };
+        Ok(())
+    }
+}
+
+impl GoTime {
+    /// Go's `UnmarshalBinary`.
+    fn from_raw(raw: &[u8]) -> Result<Self, Error> {
+        match raw {
+            [1, rest @ ..] if rest.len() == 14 => {
+                let mut seconds = [0; 8];
+                seconds.copy_from_slice(&rest[..8]);
+                let mut nanos = [0; 4];
+                nanos.copy_from_slice(&rest[8..12]);
+                Ok(GoTime {
+                    seconds: i64::from_be_bytes(seconds),
+                    nanos: u32::from_be_bytes(nanos).min(999_999_999),
+                })
             }
-            fn visit_unit<E: de::Error>(self) -> Result<GoTime, E> {
-                Ok(GoTime::default())
-            }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<GoTime, E> {
-                // A raw of 15 bytes may happen to be valid UTF-8.
-                if v.len() == 15 && v.as_bytes()[0] == 1 {
-                    return self.visit_bytes(v.as_bytes());
-                }
-                v.parse().map_err(E::custom)
-            }
-            fn visit_bytes<E: de::Error>(self, v: &[u8]) -> Result<GoTime, E> {
-                match v {
-                    [1, rest @ ..] if rest.len() == 14 => {
-                        let mut seconds = [0; 8];
-                        seconds.copy_from_slice(&rest[..8]);
-                        let mut nanos = [0; 4];
-                        nanos.copy_from_slice(&rest[8..12]);
-                        Ok(GoTime {
-                            seconds: i64::from_be_bytes(seconds),
-                            nanos: u32::from_be_bytes(nanos).min(999_999_999),
-                        })
-                    }
-                    _ => Err(E::custom("Time.UnmarshalBinary: invalid length")),
-                }
-            }
+            _ => Err(Error::Custom(
+                "Time.UnmarshalBinary: invalid length".to_owned(),
+            )),
         }
-        from.deserialize_any(TimeVisitor)
     }
 }
 
@@ -572,66 +520,50 @@ pub enum Any {
 }
 
 impl Serialize for Any {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize(&self, to: &mut Serializer) -> Result<(), Error> {
         match self {
-            Any::Nil => to.serialize_unit(),
-            Any::Bool(v) => to.serialize_bool(*v),
-            Any::Int(v) => to.serialize_i64(*v),
-            Any::Uint(v) => to.serialize_u64(*v),
-            Any::Float(v) => to.serialize_f64(*v),
-            Any::String(v) => to.serialize_str(v),
-            Any::Bytes(v) => to.serialize_bytes(v),
+            Any::Nil => to.nil(),
+            Any::Bool(v) => to.boolean(*v),
+            Any::Int(v) => to.signed(*v),
+            Any::Uint(v) => to.unsigned(*v),
+            Any::Float(v) => to.double(*v),
+            Any::String(v) => to.text(v),
+            Any::Bytes(v) => to.bytes(v),
             Any::Array(v) => v.serialize(to),
             Any::Map(v) => v.serialize(to),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Any {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct AnyVisitor;
-        impl<'de> Visitor<'de> for AnyVisitor {
-            type Value = Any;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("interface {}")
+impl Deserialize for Any {
+    fn deserialize(&mut self, from: &Deserializer<'_, '_>) -> Result<(), Error> {
+        // Go's interface{} holds every JSON number as a float64.
+        let json = from.origin() == Origin::Json;
+        *self = match from.value() {
+            Value::Nil => Any::Nil,
+            Value::Bool(v) => Any::Bool(*v),
+            Value::Int(v) if json => Any::Float(*v as f64),
+            Value::Int(v) => Any::Int(*v),
+            Value::Uint(v) if json => Any::Float(*v as f64),
+            Value::Uint(v) => i64::try_from(*v).map_or(Any::Uint(*v), Any::Int),
+            Value::F32(v) => Any::Float(f64::from(*v)),
+            Value::F64(v) => Any::Float(*v),
+            Value::Str(v) => match std::str::from_utf8(v) {
+                Ok(text) => Any::String(text.to_owned()),
+                Err(_) => Any::Bytes(v.to_vec()),
+            },
+            Value::Array(_) => {
+                let mut items = Vec::new();
+                items.deserialize(from)?;
+                Any::Array(items)
             }
-            fn visit_unit<E: de::Error>(self) -> Result<Any, E> {
-                Ok(Any::Nil)
+            Value::Map(_) => {
+                let mut entries = BTreeMap::new();
+                entries.deserialize(from)?;
+                Any::Map(entries)
             }
-            fn visit_bool<E: de::Error>(self, v: bool) -> Result<Any, E> {
-                Ok(Any::Bool(v))
-            }
-            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Any, E> {
-                Ok(Any::Int(v))
-            }
-            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Any, E> {
-                Ok(i64::try_from(v).map_or(Any::Uint(v), Any::Int))
-            }
-            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Any, E> {
-                Ok(Any::Float(v))
-            }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<Any, E> {
-                Ok(Any::String(v.to_owned()))
-            }
-            fn visit_bytes<E: de::Error>(self, v: &[u8]) -> Result<Any, E> {
-                Ok(Any::Bytes(v.to_vec()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Any, A::Error> {
-                let mut out = Vec::new();
-                while let Some(v) = seq.next_element()? {
-                    out.push(v);
-                }
-                Ok(Any::Array(out))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Any, A::Error> {
-                let mut out = BTreeMap::new();
-                while let Some((k, v)) = map.next_entry()? {
-                    out.insert(k, v);
-                }
-                Ok(Any::Map(out))
-            }
-        }
-        from.deserialize_any(AnyVisitor)
+        };
+        Ok(())
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! Source: `docs/reference/http-1.md` section 2, `docs/reference/rpc.md` appendix A.
 
-use serde::{Deserialize, Serialize};
-
-use super::go::{Bytes, List, omitempty};
+use super::go::{Bytes, List};
 use super::request::{QueryMeta, QueryOptions};
+use crate::codec::{Deserialize, Serialize};
 
 /// One entry of the key/value store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,9 @@
 //!
 //! Source: `docs/reference/http-1.md` sections 5, 9 and 10, `docs/reference/rpc.md` appendix A.
 
-use serde::{Deserialize, Serialize};
-
-use super::go::{Bytes, GoDuration, GoTime, List, Map, duration_string, omitempty};
+use super::go::{Bytes, GoDuration, GoTime, List, Map, duration_string};
 use super::request::{QueryMeta, QueryOptions};
+use crate::codec::{Deserialize, Serialize};
 
 /// One server of the Raft configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

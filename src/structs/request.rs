@@ -3,13 +3,12 @@
 //!
 //! Source: `docs/reference/rpc.md` section 7 and appendix A.
 
-use serde::{Deserialize, Serialize};
-
 use super::catalog::{
     CheckServiceNode, HealthCheck, Node, NodeInfo, NodeServiceList, NodeServices, ServiceName,
     ServiceNode,
 };
 use super::go::{GoDuration, List, Map};
+use crate::codec::{Deserialize, Serialize};
 
 /// How a read is to be done; embedded in every read request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

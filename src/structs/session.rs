@@ -2,10 +2,9 @@
 //!
 //! Source: `docs/reference/http-1.md` section 4, `docs/reference/rpc.md` appendix A.
 
-use serde::{Deserialize, Serialize};
-
-use super::go::{GoDuration, List, omitempty};
+use super::go::{GoDuration, List};
 use super::request::{QueryMeta, QueryOptions};
+use crate::codec::{Deserialize, Serialize};
 
 /// A service check that a session depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

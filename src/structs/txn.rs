@@ -2,13 +2,12 @@
 //!
 //! Source: `docs/reference/http-1.md` section 3, `docs/reference/rpc.md` appendix A.
 
-use serde::{Deserialize, Serialize};
-
 use super::catalog::{HealthCheck, Node, NodeService};
-use super::go::{Any, List, omitempty};
+use super::go::{Any, List};
 use super::kvs::DirEntry;
 use super::request::{QueryMeta, QueryOptions};
 use super::session::Session;
+use crate::codec::{Deserialize, Serialize};
 
 /// One operation on the key/value store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
-
 use super::{CURRENT, FIRST, INTERVAL, Moved, Series, Settings, registry, settings, turn};
+use crate::codec::Serialize;
 use crate::structs::go::GoTime;
 
 /// The answer of `/v1/agent/metrics`.

@@ -9,14 +9,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use miniserde::de::{Deserialize, Map, Seq, Visitor};
+use miniserde::de::{Map, Seq, Visitor};
 use miniserde::make_place;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::decode::Rules;
 use super::scan::{Scanned, is_space, scan, trailing};
-use super::{Deserializer, Error, Mode, Origin, Serializer, Value};
+use super::{Deserialize, Deserializer, Error, Mode, Origin, Serialize, Serializer, Value};
+use crate::codec::Rules;
 
 /// Reads the first value of a text; returns it and the bytes after it.
 ///
@@ -47,7 +45,7 @@ pub fn decode_whole(text: &[u8]) -> Result<Value<'static>, Error> {
 ///
 /// # Errors
 /// Go's words for bad syntax and for wrong types.
-pub fn from_slice_lenient<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+pub fn from_slice_lenient<T: Deserialize + Default>(text: &[u8]) -> Result<T, Error> {
     from_value(&decode(text)?.0, false, "structs")
 }
 
@@ -56,7 +54,7 @@ pub fn from_slice_lenient<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> 
 ///
 /// # Errors
 /// Go's words for bad syntax, for unknown fields and for wrong types.
-pub fn from_slice_strict<T: DeserializeOwned>(
+pub fn from_slice_strict<T: Deserialize + Default>(
     text: &[u8],
     type_name: &'static str,
 ) -> Result<T, Error> {
@@ -67,24 +65,39 @@ pub fn from_slice_strict<T: DeserializeOwned>(
 ///
 /// # Errors
 /// Go's words for unknown fields and for wrong types.
-pub fn from_value<T: DeserializeOwned>(
+pub fn from_value<T: Deserialize + Default>(
     value: &Value<'_>,
     strict: bool,
     type_name: &'static str,
 ) -> Result<T, Error> {
+    let mut out = T::default();
+    value_into(value, strict, type_name, &mut out)?;
+    Ok(out)
+}
+
+/// As [`from_value`], into a default.
+///
+/// # Errors
+/// Those of [`from_value`].
+pub fn value_into(
+    value: &Value<'_>,
+    strict: bool,
+    type_name: &'static str,
+    out: &mut dyn Deserialize,
+) -> Result<(), Error> {
     let rules = Rules {
         origin: Origin::Json,
         strict,
         root: type_name,
     };
-    T::deserialize(Deserializer::new(value, rules))
+    out.deserialize(&Deserializer::new(value, rules))
 }
 
 /// Writes a value in Go's compact form.
 ///
 /// # Errors
 /// `json: unsupported value: NaN`, and those of the value's own `Serialize`.
-pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+pub fn to_vec(value: &dyn Serialize) -> Result<Vec<u8>, Error> {
     let mut to = Serializer::new(Mode::Json);
     value.serialize(&mut to)?;
     Ok(to.into_bytes())
@@ -221,7 +234,7 @@ make_place!(Place);
 /// A [`Value`] as miniserde builds it, in the order of the text.
 struct Parsed(Value<'static>);
 
-impl Deserialize for Parsed {
+impl miniserde::Deserialize for Parsed {
     fn begin(out: &mut Option<Self>) -> &mut dyn Visitor {
         Place::new(out)
     }
@@ -293,7 +306,7 @@ impl Elements<'_> {
 impl Seq for Elements<'_> {
     fn element(&mut self) -> miniserde::Result<&mut dyn Visitor> {
         self.shift();
-        Ok(Parsed::begin(&mut self.open))
+        Ok(miniserde::Deserialize::begin(&mut self.open))
     }
 
     fn finish(&mut self) -> miniserde::Result<()> {
@@ -323,7 +336,7 @@ impl Map for Members<'_> {
     fn key(&mut self, k: &str) -> miniserde::Result<&mut dyn Visitor> {
         self.shift();
         self.key = Some(Value::Str(Cow::Owned(k.as_bytes().to_vec())));
-        Ok(Parsed::begin(&mut self.open))
+        Ok(miniserde::Deserialize::begin(&mut self.open))
     }
 
     fn finish(&mut self) -> miniserde::Result<()> {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize as De;
-
-use super::super::decode;
 use super::*;
-use crate::structs::go::{Any, Bytes, GoDuration, GoTime, omitempty};
+use crate::codec::Deserialize as De;
+use crate::codec::decode;
+use crate::structs::go::{Any, Bytes, GoDuration, GoTime};
 
 #[derive(De, Serialize, Default, Debug, PartialEq)]
 #[serde(rename_all = "PascalCase", default)]
@@ -43,11 +42,7 @@ struct PreparedQuery {
 
 /// A structure with a decoder of its own, as Go's errors see it.
 #[derive(De, Serialize, Default, Debug, PartialEq)]
-#[serde(
-    rename = "",
-    rename_all(serialize = "PascalCase", deserialize = "PascalCase"),
-    default
-)]
+#[serde(rename = "", rename_all = "PascalCase", default)]
 struct ServiceDefinition {
     port: i64,
     tags: Option<Vec<String>>,
@@ -58,11 +53,7 @@ struct ServiceDefinition {
 }
 
 #[derive(De, Serialize, Default, Debug, PartialEq)]
-#[serde(
-    rename = "",
-    rename_all(serialize = "PascalCase", deserialize = "PascalCase"),
-    default
-)]
+#[serde(rename = "", rename_all = "PascalCase", default)]
 struct CheckType {
     #[serde(rename = "HTTP")]
     http: String,
@@ -70,17 +61,13 @@ struct CheckType {
 }
 
 #[derive(De, Serialize, Default, Debug, PartialEq)]
-#[serde(
-    rename = "?",
-    rename_all(serialize = "PascalCase", deserialize = "PascalCase"),
-    default
-)]
+#[serde(rename = "?", rename_all = "PascalCase", default)]
 struct Lenient {
     native: bool,
     sidecar: CheckType,
 }
 
-fn refused<T: DeserializeOwned>(text: &str, name: &'static str) -> String {
+fn refused<T: Deserialize + Default>(text: &str, name: &'static str) -> String {
     from_slice_strict::<T>(text.as_bytes(), name)
         .err()
         .map_or("accepted".to_owned(), |e| e.to_string())

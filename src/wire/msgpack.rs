@@ -7,14 +7,9 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use super::decode::Rules;
-use super::{Deserializer, Error, Mode, Origin, Serializer, Value};
-
-/// Deepest nesting of lists and maps.
-pub const MAX_DEPTH: usize = 64;
+use super::{Deserialize, Deserializer, Error, Mode, Origin, Serialize, Serializer, Value};
+pub use crate::codec::MAX_DEPTH;
+use crate::codec::Rules;
 
 /// Most elements to reserve room for before they are seen.
 const MAX_RESERVE: usize = 1024;
@@ -37,7 +32,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Value<'_>, &[u8]), Error> {
 ///
 /// # Errors
 /// Those of [`decode`], and [`Error::Type`] when it is not a `T`.
-pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+pub fn from_slice<T: Deserialize + Default>(bytes: &[u8]) -> Result<T, Error> {
     let mut rest = bytes;
     next(&mut rest)
 }
@@ -46,31 +41,47 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 ///
 /// # Errors
 /// Those of [`from_slice`]; [`Error::Eof`] after the last one.
-pub fn next<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
-    let (value, rest) = decode(bytes)?;
-    let out = from_value(&value)?;
-    *bytes = rest;
+pub fn next<T: Deserialize + Default>(bytes: &mut &[u8]) -> Result<T, Error> {
+    let mut out = T::default();
+    next_into(bytes, &mut out)?;
     Ok(out)
+}
+
+/// As [`next`], into a default.
+///
+/// # Errors
+/// Those of [`next`].
+pub fn next_into(bytes: &mut &[u8], out: &mut dyn Deserialize) -> Result<(), Error> {
+    let (value, rest) = decode(bytes)?;
+    value_into(&value, out)?;
+    *bytes = rest;
+    Ok(())
 }
 
 /// Reads a decoded value as a `T`.
 ///
 /// # Errors
 /// [`Error::Type`] when it is not a `T`.
-pub fn from_value<T: DeserializeOwned>(value: &Value<'_>) -> Result<T, Error> {
+pub fn from_value<T: Deserialize + Default>(value: &Value<'_>) -> Result<T, Error> {
+    let mut out = T::default();
+    value_into(value, &mut out)?;
+    Ok(out)
+}
+
+fn value_into(value: &Value<'_>, out: &mut dyn Deserialize) -> Result<(), Error> {
     let rules = Rules {
         origin: Origin::Msgpack,
         strict: false,
         root: "",
     };
-    T::deserialize(Deserializer::new(value, rules))
+    out.deserialize(&Deserializer::new(value, rules))
 }
 
 /// Writes a value.
 ///
 /// # Errors
 /// Only those of the value's own `Serialize`.
-pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+pub fn to_vec(value: &dyn Serialize) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
     append(&mut out, value)?;
     Ok(out)
@@ -80,7 +91,7 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 /// Only those of the value's own `Serialize`.
-pub fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), Error> {
+pub fn append(out: &mut Vec<u8>, value: &dyn Serialize) -> Result<(), Error> {
     let mut to = Serializer::append(Mode::Msgpack, std::mem::take(out));
     let result = value.serialize(&mut to);
     *out = to.into_bytes();

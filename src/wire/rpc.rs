@@ -7,10 +7,7 @@
 
 use std::result::Result;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
-use super::{Error, msgpack};
+use super::{Deserialize, Error, Serialize, msgpack};
 use crate::structs;
 use crate::structs::rpc::{Reply, Request, rpc_methods};
 use crate::structs::*;
@@ -76,15 +73,6 @@ fn append_body<T: Serialize>(out: &mut Vec<u8>, body: &T) -> Result<(), Error> {
     msgpack::append(out, body)
 }
 
-fn read_body<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, Error> {
-    if size_of::<T>() == 0 {
-        let (_, rest) = msgpack::decode(bytes)?;
-        *bytes = rest;
-        return msgpack::from_value(&super::Value::Nil);
-    }
-    msgpack::next(bytes)
-}
-
 macro_rules! codecs {
     ($($(#[$doc:meta])* $name:literal $class:ident $variant:ident($args:ty) -> $reply:ty;)*) => {
         fn append_args(out: &mut Vec<u8>, request: &Request) -> Result<(), Error> {
@@ -97,7 +85,7 @@ macro_rules! codecs {
 
         fn read_args(name: &str, bytes: &mut &[u8]) -> Result<Request, CallError> {
             match name {
-                $($name => read_body::<$args>(bytes).map(Request::$variant).map_err(CallError::Malformed),)*
+                $($name => msgpack::next::<$args>(bytes).map(Request::$variant).map_err(CallError::Malformed),)*
                 _ => Err(unknown(name)),
             }
         }
@@ -108,7 +96,7 @@ macro_rules! codecs {
         /// [`Error::Type`] and others when the bytes are not its result.
         pub fn read_reply(name: &str, bytes: &mut &[u8]) -> Result<Reply, Error> {
             match name {
-                $($name => read_body::<$reply>(bytes).map(Reply::$variant),)*
+                $($name => msgpack::next::<$reply>(bytes).map(Reply::$variant),)*
                 _ => Err(Error::Custom(unknown(name).to_string())),
             }
         }

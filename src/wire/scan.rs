@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::Error;
-use super::gotext::quote_byte;
+use crate::codec::quote_byte;
 
 /// Deepest nesting of arrays and objects.
 pub(super) const MAX_DEPTH: usize = 1000;

@@ -1,10 +1,10 @@
 //! What a real Consul 1.8.7 answered to wrong request bodies, against our structures.
 
+use consul_lite::codec::Deserialize;
 use consul_lite::structs::*;
 use consul_lite::wire::json;
-use serde::de::DeserializeOwned;
 
-fn refused<T: DeserializeOwned>(name: &'static str, bodies: &[(&str, &str)]) {
+fn refused<T: Deserialize + Default>(name: &'static str, bodies: &[(&str, &str)]) {
     for (body, error) in bodies {
         let got = json::from_slice_strict::<T>(body.as_bytes(), name).map(drop);
         let got = got.err().map(|e| e.to_string()).unwrap_or_default();

@@ -210,7 +210,9 @@ fn state(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The first value of some bytes through its structure; what follows it.
-fn through<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
+fn through<T: consul_lite::codec::Serialize + consul_lite::codec::Deserialize + Default>(
+    bytes: &[u8],
+) -> (Vec<u8>, &[u8]) {
     let (_, rest) = msgpack::decode(bytes).expect("a value");
     let first = &bytes[..bytes.len() - rest.len()];
     let read: T = msgpack::from_slice(first).expect("the structure");

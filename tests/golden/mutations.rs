@@ -5,12 +5,11 @@
 
 use std::borrow::Cow;
 
+use consul_lite::codec::{Deserialize, Serialize};
 use consul_lite::structs::go::Any;
 use consul_lite::structs::*;
 use consul_lite::wire::{Value, base64, json, msgpack};
 use fastrand::Rng;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::vectors::load;
 
@@ -37,7 +36,7 @@ pub fn wound(rng: &mut Rng, bytes: &mut Vec<u8>, favourites: &[u8]) {
 }
 
 /// Reads as a `T`; what that accepts is written in both formats.
-fn through<T: DeserializeOwned + Serialize>(value: &Value<'_>) {
+fn through<T: Deserialize + Default + Serialize>(value: &Value<'_>) {
     if let Ok(read) = msgpack::from_value::<T>(value) {
         let _ = json::to_vec(&read);
         let bytes = msgpack::to_vec(&read);

@@ -1,17 +1,16 @@
 //! Every recorded value whose structure we have, through that structure: nothing is lost or added.
 
+use consul_lite::codec::{Deserialize, Serialize};
 use consul_lite::structs::rpc::{Method, method};
 use consul_lite::structs::*;
 use consul_lite::wire::{self, Value, msgpack};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::vectors::{canonical, load, values};
 
 /// Reads bytes as a structure and writes it again.
 type Through = fn(&[u8]) -> std::result::Result<Vec<u8>, wire::Error>;
 
-fn through<T: DeserializeOwned + Serialize>(
+fn through<T: Deserialize + Default + Serialize>(
     bytes: &[u8],
 ) -> std::result::Result<Vec<u8>, wire::Error> {
     msgpack::to_vec(&msgpack::from_slice::<T>(bytes)?)
@@ -21,8 +20,8 @@ fn through<T: DeserializeOwned + Serialize>(
 fn method<M>() -> (&'static str, Through, Through)
 where
     M: Method,
-    M::Args: DeserializeOwned + Serialize,
-    M::Reply: DeserializeOwned + Serialize,
+    M::Args: Deserialize + Default + Serialize,
+    M::Reply: Deserialize + Default + Serialize,
 {
     (M::NAME, through::<M::Args>, through::<M::Reply>)
 }

@@ -12,25 +12,26 @@ const MEDIAN_LINES: usize = 350;
 
 /// Rooms with their rank: a room may know rooms of lower rank only.
 const RANKS: &[(&str, u32)] = &[
-    ("structs", 0),
-    ("wire", 1),
-    ("telemetry", 1),
-    ("ui", 1),
-    ("acl", 2),
-    ("config", 2),
-    ("filter", 2),
-    ("raft", 2),
-    ("gossip", 2),
-    ("store", 3),
-    ("net", 3),
-    ("drive", 4),
-    ("serf", 5),
-    ("server", 6),
-    ("client", 6),
-    ("agent", 7),
-    ("http", 8),
-    ("dns", 8),
-    ("cli", 9),
+    ("codec", 0),
+    ("structs", 1),
+    ("wire", 2),
+    ("telemetry", 2),
+    ("ui", 2),
+    ("acl", 3),
+    ("config", 3),
+    ("filter", 3),
+    ("raft", 3),
+    ("gossip", 3),
+    ("store", 4),
+    ("net", 4),
+    ("drive", 5),
+    ("serf", 6),
+    ("server", 7),
+    ("client", 7),
+    ("agent", 8),
+    ("http", 9),
+    ("dns", 9),
+    ("cli", 10),
 ];
 
 /// Rooms that a room of higher rank must not know all the same.
@@ -51,7 +52,9 @@ const FORBIDDEN: &[(&str, &str)] = &[
 /// What a room must not contain, as text of its code.
 const IMPURE: &[(&[&str], &[&str])] = &[
     (
-        &["structs", "wire", "acl", "filter", "raft", "gossip"],
+        &[
+            "codec", "structs", "wire", "acl", "filter", "raft", "gossip",
+        ],
         &[
             "smol::",
             "rusqlite",

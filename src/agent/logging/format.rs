@@ -161,7 +161,7 @@ impl<'kvs> VisitSource<'kvs> for TextPairs<'_> {
 }
 
 fn json_text(text: &str) -> String {
-    let text = crate::wire::json::to_vec(text).unwrap_or_default();
+    let text = crate::wire::json::to_vec(&text).unwrap_or_default();
     String::from_utf8(text).unwrap_or_default()
 }
 

@@ -3,9 +3,7 @@
 //!
 //! Source: outputs of `consul watch` beside those of the HTTP API, recorded of 1.8.7.
 
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
-
+use crate::codec::{Error, Serialize, Serializer};
 use crate::wire::Value;
 
 /// How a value is written again.
@@ -174,16 +172,17 @@ pub(super) enum Shaped {
 }
 
 impl Serialize for Shaped {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize(&self, to: &mut Serializer) -> Result<(), Error> {
         match self {
             Shaped::Same(value) => value.serialize(to),
             Shaped::List(items) => items.serialize(to),
             Shaped::Object(fields) => {
-                let mut to = to.serialize_struct("", fields.len())?;
-                for (name, value) in fields {
-                    to.serialize_field(name, value)?;
-                }
-                to.end()
+                let mut fields = fields.iter();
+                to.object(
+                    &mut fields
+                        .by_ref()
+                        .map(|(name, value)| (*name, value as &dyn Serialize)),
+                )
             }
         }
     }

@@ -1,13 +1,12 @@
 //! `acl bootstrap`, `acl set-agent-token` and `acl translate-rules`.
 
-use hyper::Method;
-use serde::Serialize;
-
 use super::{ask, path, run, show, shown_flags};
 use crate::cli::command::{Command, Invocation, OK, say, server_flags};
 use crate::cli::{data, simple};
+use crate::codec::Serialize;
 use crate::config::flags::{FlagSet, Kind};
 use crate::structs::{ACL, ACLToken};
+use hyper::Method;
 
 pub const BOOTSTRAP: Command = simple(
     "bootstrap",

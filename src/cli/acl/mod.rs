@@ -12,16 +12,14 @@ mod role;
 mod show;
 mod token;
 
-use hyper::Method;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::client::Client;
 use super::command::{Command, Invocation, OK, say, server_flags};
 use super::group;
+use crate::codec::{Deserialize, Serialize};
 use crate::config::flags::{FlagSet, Kind};
 use crate::structs::{ACLLink, ACLNodeIdentity, ACLServiceIdentity};
 use crate::wire::json;
+use hyper::Method;
 
 pub const COMMAND: Command = group(
     "acl",
@@ -100,7 +98,7 @@ fn run(call: &Invocation, work: impl FnOnce(&Client) -> Result<(), String>) -> u
 }
 
 /// Asks, and reads the answer as a structure.
-fn ask<T: DeserializeOwned>(
+fn ask<T: Deserialize + Default>(
     client: &Client,
     method: Method,
     path: &str,
@@ -112,7 +110,7 @@ fn ask<T: DeserializeOwned>(
 }
 
 /// Writes something with PUT.
-fn put<T: DeserializeOwned>(
+fn put<T: Deserialize + Default>(
     client: &Client,
     path: &str,
     body: &impl Serialize,
@@ -217,9 +215,9 @@ fn merged<T: PartialEq>(old: Option<Vec<T>>, new: Vec<T>, merge: bool) -> Option
 }
 
 /// Shows something as text or as JSON.
-fn show<T: Serialize + ?Sized>(
+fn show(
     call: &Invocation,
-    value: &T,
+    value: &dyn Serialize,
     text: impl FnOnce(bool) -> String,
 ) -> Result<(), String> {
     if wants_json(call)? {

@@ -4,8 +4,7 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
-
+use crate::codec::Serialize;
 use crate::structs::go::{Bytes, GoTime, List};
 use crate::structs::{
     ACLAuthMethod, ACLAuthMethodListStub, ACLBindingRule, ACLLink, ACLNodeIdentity, ACLPolicy,
@@ -17,7 +16,7 @@ use crate::wire::json;
 ///
 /// # Errors
 /// When the value cannot be written.
-pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
+pub fn json(value: &dyn Serialize) -> Result<String, String> {
     let compact = json::to_vec(value).map_err(|e| e.to_string())?;
     let text = String::from_utf8_lossy(&json::pretty(&compact)).into_owned();
     let is_list = text.starts_with('[');

@@ -8,10 +8,9 @@ mod get;
 mod import;
 mod put;
 
-use serde::{Deserialize, Serialize};
-
 use super::command::Command;
 use super::group;
+use crate::codec::{Deserialize, Serialize};
 
 pub const COMMAND: Command = group(
     "kv",

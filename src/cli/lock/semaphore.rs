@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use hyper::{Method, StatusCode};
-use serde::{Deserialize, Serialize};
-
 use super::Cleanup;
 use super::mutex::RETRY;
 use super::session::Session;
 use crate::cli::client::{Client, Query, Reply};
+use crate::codec::{Deserialize, Serialize};
 use crate::structs::DirEntry;
 use crate::wire::json;
+use hyper::{Method, StatusCode};
 
 /// The flags of keys that belong to a semaphore.
 const FLAGS: u64 = 0xe0f6_9a2b_aa41_4de0;

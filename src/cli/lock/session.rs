@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use hyper::Method;
-use serde::{Deserialize, Serialize};
-
 use crate::cli::client::{Client, Reply};
+use crate::codec::{Deserialize, Serialize};
 use crate::wire::json;
+use hyper::Method;
 
 /// How long the lock outlives a holder that says nothing.
 const TTL: &str = "15s";

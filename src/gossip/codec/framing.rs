@@ -54,7 +54,7 @@ impl Default for Framer {
     }
 }
 
-#[derive(Default, serde::Deserialize)]
+#[derive(Default, crate::codec::Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct UserHeader {
     user_msg_len: i64,

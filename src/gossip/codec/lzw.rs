@@ -4,7 +4,7 @@
 //! 8 bit literals, width changes as in GIF) is what the `weezl` crate calls LSB without early change.
 //! Source: `docs/reference/gossip.md` section 2.1.
 
-use serde::{Deserialize, Serialize};
+use crate::codec::{Deserialize, Serialize};
 use weezl::{BitOrder, LzwStatus, decode::Decoder, encode::Encoder};
 
 use super::kind;

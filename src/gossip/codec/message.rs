@@ -7,10 +7,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use serde::{Deserialize, Serialize};
-
 use super::kind;
 use super::push_pull::PushPull;
+use crate::codec::{Deserialize, Serialize};
 use crate::gossip::Error;
 use crate::structs::go::Bytes;
 use crate::wire::msgpack;
@@ -281,7 +280,7 @@ impl Message {
     }
 }
 
-fn body<T: Serialize>(kind: u8, message: &T) -> Result<Vec<u8>, Error> {
+fn body(kind: u8, message: &dyn Serialize) -> Result<Vec<u8>, Error> {
     let mut out = vec![kind];
     msgpack::append(&mut out, message)?;
     Ok(out)

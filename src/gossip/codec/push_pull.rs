@@ -4,9 +4,8 @@
 //! Leaves to others: what the state of the layer above is (`serf`), merging (`push_pull` of the room).
 //! Source: `docs/reference/gossip.md` section 4.1.
 
-use serde::{Deserialize, Serialize};
-
 use super::kind;
+use crate::codec::{Deserialize, Serialize};
 use crate::gossip::Error;
 use crate::structs::go::Bytes;
 use crate::wire::msgpack;

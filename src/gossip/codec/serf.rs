@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
-
 use super::message::{ip_bytes, parse_ip};
 use super::tags::Tags;
+use crate::codec::{Deserialize, Serialize};
 use crate::gossip::Error;
 use crate::structs::go::{Bytes, GoDuration, List, Map};
 use crate::wire::msgpack;
@@ -381,7 +380,7 @@ impl SerfMessage {
     }
 }
 
-fn typed<T: Serialize + ?Sized>(kind: u8, message: &T) -> Result<Vec<u8>, Error> {
+fn typed(kind: u8, message: &dyn Serialize) -> Result<Vec<u8>, Error> {
     let mut out = vec![kind];
     msgpack::append(&mut out, message)?;
     Ok(out)

@@ -11,17 +11,16 @@ mod restore;
 
 use std::io::{self, Write};
 
-use rusqlite::Connection;
-use serde::Serialize;
-
 use super::error::{Named, StoreError};
 use super::state::tx::{Cmd, Fail, from_sql, get_u64, unpack};
 use super::state::{KVS_COLUMNS, kvs_entry};
+use crate::codec::Serialize;
 use crate::raft::Configuration;
 use crate::structs::{
     Coordinate, DirEntry, HealthCheck, Node, NodeService, RegisterRequest, Session,
 };
 use crate::wire::msgpack;
+use rusqlite::Connection;
 
 pub(super) use restore::restore_state;
 
@@ -54,14 +53,14 @@ pub(super) fn configuration_to_blob(c: &Configuration) -> Vec<u8> {
 }
 
 /// First value of `state.bin`.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Default, crate::codec::Serialize, crate::codec::Deserialize)]
 struct Header {
     #[serde(rename = "LastIndex")]
     last_index: u64,
 }
 
 /// An entry of the index table as a record.
-#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[derive(Default, crate::codec::Serialize, crate::codec::Deserialize)]
 #[serde(default)]
 struct IndexEntry {
     #[serde(rename = "Key")]
@@ -255,7 +254,7 @@ impl Snapshot {
 
     /// Always the last record, empty when nothing is pending.
     fn write_chunking(&self, out: &mut Out<'_>) -> Cmd<()> {
-        #[derive(serde::Serialize)]
+        #[derive(crate::codec::Serialize)]
         struct ChunkingState {
             #[serde(rename = "ChunkMap")]
             chunk_map: std::collections::BTreeMap<String, ()>,
@@ -285,12 +284,12 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Cmd<()> {
+    fn value(&mut self, value: &dyn Serialize) -> Cmd<()> {
         let bytes = msgpack::to_vec(value).map_err(|e| Fail::Damaged(e.to_string()))?;
         self.bytes(&bytes)
     }
 
-    fn record<T: Serialize + ?Sized>(&mut self, kind: u8, value: &T) -> Cmd<()> {
+    fn record(&mut self, kind: u8, value: &dyn Serialize) -> Cmd<()> {
         self.bytes(&[kind])?;
         self.value(value)
     }

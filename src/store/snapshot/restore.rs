@@ -51,13 +51,13 @@ fn unreadable(e: &io::Error) -> Fail {
     Fail::Refused(format!("failed to restore snapshot: {text}"))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Cmd<T> {
+fn decode<T: crate::codec::Deserialize + Default>(bytes: &[u8]) -> Cmd<T> {
     msgpack::from_slice(bytes)
         .map_err(|e| Fail::Refused(format!("failed to restore snapshot: {e}")))
 }
 
 /// Whether the first token was made, in snapshots of before 1.4.
-#[derive(Default, serde::Deserialize)]
+#[derive(Default, crate::codec::Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct LegacyBootstrap {
     allow_bootstrap: bool,

@@ -4,10 +4,9 @@
 //! moves no index.
 //! Source: `docs/reference/raft.md` section 7; indexes and texts observed on Consul 1.8.7.
 
-use serde::de::DeserializeOwned;
-
 use super::acl_object::{self, Object};
 use super::tx::{Cmd, Fail, Tx, index_of};
+use crate::codec::Deserialize;
 use crate::store::fsm::ApplyReply;
 use crate::structs::*;
 use crate::wire::msgpack;
@@ -15,7 +14,7 @@ use crate::wire::msgpack;
 /// Entry of the index table: when the first token was made.
 pub const BOOTSTRAP: &str = "acl-token-bootstrap";
 
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Cmd<T> {
+fn decode<T: Deserialize + Default>(body: &[u8]) -> Cmd<T> {
     msgpack::from_slice(body).map_err(|e| Fail::Refused(format!("failed to decode request: {e}")))
 }
 

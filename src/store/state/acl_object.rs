@@ -3,19 +3,17 @@
 //! Holds true: IDs and names are compared without case, except the auth methods that binding rules name.
 //! Source: `docs/reference/http-1.md` section 11; a running Consul 1.8.7.
 
-use rusqlite::{Connection, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::Read;
 use super::node::lower;
 use super::tx::{Cmd, Fail, Tx, index_of, object, objects, pack};
+use crate::codec::{Deserialize, Serialize};
 use crate::store::error::StoreError;
 use crate::store::watch::{Table, WatchSet};
 use crate::structs::{ACLAuthMethod, ACLBindingRule, ACLPolicy, ACLRole};
+use rusqlite::{Connection, params};
 
 /// An object of the ACL system.
-pub trait Object: Serialize + DeserializeOwned {
+pub trait Object: Serialize + Deserialize + Default {
     /// Its record type in snapshots.
     const KIND: u8;
     /// Its entry of the index table.

@@ -7,14 +7,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+use crate::codec::{Deserialize, Serialize};
 use crate::store::error::{Named, StoreError};
 use crate::store::watch::{Changes, Kind, Table};
 use crate::structs;
 use crate::wire::msgpack;
+use rusqlite::{Connection, OptionalExtension, Row};
 
 /// Why a command or a read ended early.
 #[derive(Debug)]
@@ -197,17 +195,17 @@ pub fn get_u64(r: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
 }
 
 /// An object for storing.
-pub fn pack<T: Serialize>(object: &T) -> Cmd<Vec<u8>> {
+pub fn pack(object: &dyn Serialize) -> Cmd<Vec<u8>> {
     msgpack::to_vec(object).map_err(|e| Fail::Damaged(e.to_string()))
 }
 
 /// A stored object.
-pub fn unpack<T: DeserializeOwned>(data: &[u8]) -> Cmd<T> {
+pub fn unpack<T: Deserialize + Default>(data: &[u8]) -> Cmd<T> {
     msgpack::from_slice(data).map_err(|e| Fail::Damaged(e.to_string()))
 }
 
 /// All objects that a query yields in its first column.
-pub fn objects<T: DeserializeOwned>(
+pub fn objects<T: Deserialize + Default>(
     conn: &Connection,
     sql: &str,
     params: impl rusqlite::Params,
@@ -222,7 +220,7 @@ pub fn objects<T: DeserializeOwned>(
 }
 
 /// The object that a query yields in its first column.
-pub fn object<T: DeserializeOwned>(
+pub fn object<T: Deserialize + Default>(
     conn: &Connection,
     sql: &str,
     params: impl rusqlite::Params,

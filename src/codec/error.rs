@@ -23,7 +23,7 @@ pub enum Error {
     Type(Box<TypeError>),
     /// A field that the structure does not have, in strict JSON.
     UnknownField(String),
-    /// A text from elsewhere: a value's own parser (`time: invalid duration "abc"`), base64, serde.
+    /// A text from elsewhere: a value's own parser (`time: invalid duration "abc"`), base64, a derive.
     Custom(String),
 }
 
@@ -110,15 +110,3 @@ impl fmt::Display for TypeError {
 }
 
 impl std::error::Error for Error {}
-
-impl serde::de::Error for Error {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Error::Custom(text.to_string())
-    }
-}
-
-impl serde::ser::Error for Error {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Error::Custom(text.to_string())
-    }
-}

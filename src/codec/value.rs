@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use super::{Error, Serialize, Serializer};
 
 /// A value of any shape.
 #[derive(Clone, Default, PartialEq)]
@@ -69,6 +69,16 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// As a key of a JSON object, which is text.
+    fn to_key(&self) -> Cow<'_, str> {
+        match self {
+            Value::Str(text) => String::from_utf8_lossy(text),
+            Value::Int(v) => Cow::Owned(v.to_string()),
+            Value::Uint(v) => Cow::Owned(v.to_string()),
+            other => Cow::Owned(format!("{other:?}")),
+        }
+    }
+
     /// The same value, owning all its parts.
     pub fn into_owned(self) -> Value<'static> {
         match self {
@@ -110,32 +120,38 @@ impl fmt::Debug for Value<'_> {
 }
 
 impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize(&self, to: &mut Serializer) -> Result<(), Error> {
         match self {
-            Value::Nil => to.serialize_unit(),
-            Value::Bool(v) => to.serialize_bool(*v),
-            Value::Int(v) => to.serialize_i64(*v),
-            Value::Uint(v) => to.serialize_u64(*v),
-            Value::F32(v) => to.serialize_f32(*v),
-            Value::F64(v) => to.serialize_f64(*v),
+            Value::Nil => to.nil(),
+            Value::Bool(v) => to.boolean(*v),
+            Value::Int(v) => to.signed(*v),
+            Value::Uint(v) => to.unsigned(*v),
+            Value::F32(v) => to.single(*v),
+            Value::F64(v) => to.double(*v),
             Value::Str(v) => match std::str::from_utf8(v) {
-                Ok(text) => to.serialize_str(text),
-                Err(_) if to.is_human_readable() => to.serialize_str(&String::from_utf8_lossy(v)),
-                Err(_) => to.serialize_bytes(v),
+                Ok(text) => to.text(text),
+                Err(_) if to.json() => to.text(&String::from_utf8_lossy(v)),
+                Err(_) => to.bytes(v),
             },
-            Value::Array(v) => {
-                let mut seq = to.serialize_seq(Some(v.len()))?;
-                for item in v {
-                    seq.serialize_element(item)?;
+            Value::Array(v) => v.serialize(to),
+            Value::Map(v) if to.json() => {
+                let mut sorted: Vec<(Cow<'_, str>, &Value<'_>)> =
+                    v.iter().map(|(key, item)| (key.to_key(), item)).collect();
+                sorted.sort_by(|a, b| a.0.cmp(&b.0));
+                to.open_map(v.len())?;
+                for (at, (key, item)) in sorted.iter().enumerate() {
+                    to.key(at, key)?;
+                    item.serialize(to)?;
                 }
-                seq.end()
+                to.close_map(v.len())
             }
             Value::Map(v) => {
-                let mut map = to.serialize_map(Some(v.len()))?;
+                to.open_map(v.len())?;
                 for (key, item) in v {
-                    map.serialize_entry(key, item)?;
+                    key.serialize(to)?;
+                    item.serialize(to)?;
                 }
-                map.end()
+                to.close_map(v.len())
             }
         }
     }

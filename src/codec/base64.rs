@@ -57,6 +57,76 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
+/// Encodes with padding.
+pub fn encode(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    encode_to(&mut out, bytes);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends what [`encode`] gives.
+pub fn encode_to(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |group: u32, at: u32| DIGITS[(group >> (18 - 6 * at)) as usize & 63];
+    let mut groups = bytes.chunks_exact(3);
+    for group in &mut groups {
+        let group = group.iter().fold(0, |g, b| g << 8 | u32::from(*b));
+        out.extend_from_slice(&[
+            digit(group, 0),
+            digit(group, 1),
+            digit(group, 2),
+            digit(group, 3),
+        ]);
+    }
+    match *groups.remainder() {
+        [a] => {
+            let group = u32::from(a) << 16;
+            out.extend_from_slice(&[digit(group, 0), digit(group, 1), b'=', b'=']);
+        }
+        [a, b] => {
+            let group = u32::from(a) << 16 | u32::from(b) << 8;
+            out.extend_from_slice(&[digit(group, 0), digit(group, 1), digit(group, 2), b'=']);
+        }
+        _ => {}
+    }
+}
+
+/// Decodes the form for URLs, without padding; `None` when it is none.
+pub fn decode_url(text: &str) -> Option<Vec<u8>> {
+    let valid = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    if !text.bytes().all(valid) {
+        return None;
+    }
+    let mut plain = text.replace('-', "+").replace('_', "/");
+    while !plain.len().is_multiple_of(4) {
+        plain.push('=');
+    }
+    decode(plain.as_bytes()).ok()
+}
+
+/// Lower case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(*b)])
+        .collect()
+}
+
+/// Decodes hexadecimal of either case; `None` when it is none.
+pub fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |c: u8| char::from(c).to_digit(16);
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let byte = |pair: &[u8]| match *pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    text.chunks_exact(2).map(byte).collect()
+}
+
 /// The six bits of a digit.
 fn digit(c: u8) -> Option<u32> {
     Some(u32::from(match c {

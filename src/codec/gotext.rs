@@ -68,7 +68,7 @@ pub(super) fn push_float(out: &mut Vec<u8>, magnitude: f64, shortest: &str, scie
 }
 
 /// A byte as Go's syntax errors quote it: `'x'`, `'\''`, `'"'`, `'\x01'`, `'ÿ'`.
-pub(super) fn quote_byte(c: u8) -> String {
+pub(crate) fn quote_byte(c: u8) -> String {
     let mut out = String::from("'");
     match c {
         b'\'' => out.push_str("\\'"),
