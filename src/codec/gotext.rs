@@ -6,6 +6,17 @@
 
 use std::fmt::Write;
 
+/// The bytes that stand for themselves whatever comes next.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut c = 0;
+    while c < 256 {
+        plain[c] = c >= 0x20 && !matches!(c as u8, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2 | 0xef);
+        c += 1;
+    }
+    plain
+};
+
 /// Appends a quoted JSON string.
 pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -13,6 +24,10 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     let mut copied = 0;
     let mut at = 0;
     while let Some(&c) = bytes.get(at) {
+        if PLAIN[usize::from(c)] {
+            at += 1;
+            continue;
+        }
         let (width, escape): (usize, &[u8]) = match c {
             b'"' => (1, b"\\\""),
             b'\\' => (1, b"\\\\"),

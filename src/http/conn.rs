@@ -109,6 +109,8 @@ pub struct Conn {
     patience: Patience,
     /// Bytes came that belong to a request not yet handed out.
     begun: bool,
+    /// The read before took all that had come.
+    drained: bool,
     /// How far its first line has come.
     line: FirstLine,
     /// What hyper reads before anything from the socket: of a rewritten beginning what did not fit into its
@@ -128,6 +130,7 @@ impl Conn {
             phase,
             patience,
             begun: false,
+            drained: false,
             line: FirstLine::Method,
             left: Vec::new(),
             refusal: None,
@@ -199,8 +202,9 @@ impl Read for Conn {
         }
         // SAFETY: only initialised bytes are written to the buffer, none is made uninitialised.
         let room = unsafe { buf.as_mut() };
-        match this.stream.poll_recv(cx, room) {
+        match this.stream.poll_recv(cx, room, this.drained) {
             Poll::Ready(Ok(n)) => {
+                this.drained = n < room.len();
                 let mut rewritten = None;
                 match this.phase.get() {
                     Phase::Body => this.reading = None,

@@ -7,8 +7,18 @@
 
 use std::str;
 
-/// Bytes that Go takes as they are and the `http` crate refuses, or, as `#`, cuts the target at.
-const RAW: &[u8] = b"\"#<>\\^`";
+/// Bytes that Go takes as they are and the `http` crate refuses, or, as `#`, cuts the target at. A table: this is
+/// asked of every byte of every target.
+const RAW: [bool; 256] = {
+    let mut raw = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        raw[byte] =
+            byte >= 0x80 || matches!(byte as u8, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`');
+        byte += 1;
+    }
+    raw
+};
 
 /// How far a request's first line has been read; it may come in several pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,18 +42,22 @@ impl FirstLine {
         };
         *self = FirstLine::Target;
         let (method, rest) = piece.split_at_checked(start)?;
-        let end = rest.iter().position(|b| *b == b'\n');
-        if end.is_some() {
-            *self = FirstLine::Read;
+        let (mut end, mut raw) = (0, false);
+        while let Some(&byte) = rest.get(end) {
+            if byte == b'\n' {
+                *self = FirstLine::Read;
+                break;
+            }
+            raw |= RAW[usize::from(byte)];
+            end += 1;
         }
-        let (target, rest) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
-        let is_raw = |b: &u8| RAW.contains(b) || !b.is_ascii();
-        if !target.iter().any(is_raw) {
+        if !raw {
             return None;
         }
+        let (target, rest) = rest.split_at_checked(end)?;
         let mut out = method.to_vec();
         for byte in target {
-            if is_raw(byte) {
+            if RAW[usize::from(*byte)] {
                 out.extend_from_slice(format!("%{byte:02X}").as_bytes());
             } else {
                 out.push(*byte);

@@ -155,6 +155,7 @@ impl Fsm {
         };
         self.pending.clear();
         let (pending, applied) = (&mut self.pending, self.applied);
+        let hot = self.state.hot();
         let name = self.db.name.clone();
         let done = self.db.transaction(|conn| {
             let mut replies = Vec::with_capacity(entries.len());
@@ -176,8 +177,21 @@ impl Fsm {
                     .and_then(|()| set_applied(conn, last.index, last.term))
                     .map_err(|e| e.into_store(&name))?;
             }
+            hot.close(pending.changes.written());
             Ok(replies)
         });
+        let applied = self.finish_apply(now, applied, last, done);
+        self.state.hot().open();
+        applied
+    }
+
+    fn finish_apply(
+        &mut self,
+        now: Duration,
+        applied: u64,
+        last: &Entry,
+        done: Result<Vec<ApplyReply>, StoreError>,
+    ) -> Result<Vec<ApplyReply>, StoreError> {
         match done {
             Ok(replies) => {
                 if last.index > applied {
@@ -241,10 +255,13 @@ impl Fsm {
         let name = self.db.name.clone();
         let pending = &mut self.pending;
         pending.clear();
+        let hot = self.state.hot();
         let replace = |conn: &Connection| {
             snapshot::restore_state(conn, pending, state_bin)
                 .and_then(|()| set_restored(conn, meta))
-                .map_err(|e| e.into_store(&name))
+                .map_err(|e| e.into_store(&name))?;
+            hot.close(None::<std::iter::Empty<&[u8]>>);
+            Ok(())
         };
         let done = if self.synced {
             self.db.synced_transaction(replace)
@@ -252,13 +269,15 @@ impl Fsm {
             self.db.transaction(replace)
         };
         self.pending.clear();
-        done?;
-        (self.applied, self.term, self.durable) = (meta.index, meta.term, meta.index);
-        self.restored = Some(meta.clone());
-        self.state.set_applied(self.applied);
-        self.state.lock_delays().clear();
-        self.state.abandon_all();
-        Ok(())
+        if done.is_ok() {
+            (self.applied, self.term, self.durable) = (meta.index, meta.term, meta.index);
+            self.restored = Some(meta.clone());
+            self.state.set_applied(self.applied);
+            self.state.lock_delays().clear();
+            self.state.abandon_all();
+        }
+        self.state.hot().open();
+        done
     }
 }
 

@@ -23,6 +23,7 @@
 mod db;
 mod error;
 mod fsm;
+mod hot;
 mod lock_delay;
 mod log;
 pub mod snapshot;

@@ -310,6 +310,13 @@ impl Watches {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a key was certainly not written after `since`.
+    pub fn key_unchanged(&self, key: &str, since: u64) -> bool {
+        let index = self.lock();
+        let slot = topic(Kind::Key, key.as_bytes()) as usize % RECENT;
+        index.broad <= since && index.recent.get(slot).is_some_and(|at| *at <= since)
+    }
+
     fn register(self: &Arc<Self>, set: WatchSet) -> Changed {
         let mut index = self.lock();
         let since = set.since.unwrap_or(u64::MAX);
@@ -461,6 +468,17 @@ impl Changes {
             self.key_bytes.extend_from_slice(key);
             self.keys.push((at, self.key_bytes.len()));
         }
+    }
+
+    /// The keys written and deleted; `None` when they are too many to name.
+    pub fn written(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let mut start = 0;
+        let keys = self.keys.iter().map(move |(_, end)| {
+            let key = self.key_bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            key
+        });
+        self.everything.is_none().then_some(keys)
     }
 
     /// A point to come back to when a command is undone.

@@ -77,6 +77,18 @@ impl Server {
     /// `KVS.Get`.
     pub(crate) async fn kvs_get(&self, request: KeyRequest) -> Result<IndexedDirEntries> {
         self.check_datacenter(&request.datacenter)?;
+        if request.options.min_query_index == 0 {
+            self.make_consistent(&request.options).await?;
+            let authorizer = self.authorizer(&request.options.token)?;
+            acl::require(&authorizer, Ask::Read(Resource::Key, &request.key))?;
+            if let Some(entry) = self.state.hot_key(&request.key) {
+                metrics::RPC_QUERY.incr();
+                return Ok(IndexedDirEntries {
+                    meta: self.meta(entry.modify_index),
+                    entries: Some(vec![(*entry).clone()]),
+                });
+            }
+        }
         let (meta, entry) = self
             .read(&request.options, |state, watch, acl| {
                 acl::require(acl, Ask::Read(Resource::Key, &request.key))?;

@@ -323,7 +323,7 @@ impl Read {
         ws: &mut WatchSet,
         key: &str,
     ) -> Result<(u64, Option<DirEntry>), StoreError> {
-        self.run(ws, |conn, ws| match get(conn, key)? {
+        let found = self.run(ws, |conn, ws| match get(conn, key)? {
             Some(e) => {
                 ws.named(Kind::Key, key);
                 Ok((e.modify_index, Some(e)))
@@ -332,7 +332,13 @@ impl Read {
                 ws.table(Table::Kvs);
                 Ok((table_index(conn)?, None))
             }
-        })
+        })?;
+        if let Some(entry) = &found.1 {
+            let watches = &self.shared.watches;
+            let unchanged = || watches.key_unchanged(key, self.applied);
+            self.shared.hot.put(entry, unchanged);
+        }
+        Ok(found)
     }
 
     /// All entries under a prefix in the order of their keys, and the index for them.

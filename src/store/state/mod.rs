@@ -22,16 +22,18 @@ mod txn;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::error::{Named, StoreError};
+use super::hot::HotKeys;
 use super::lock_delay::LockDelay;
 use super::snapshot::Snapshot;
 use super::watch::{WatchSet, Watches};
 use super::{Options, db};
+use crate::structs::DirEntry;
 use tx::{Cmd, index_of};
 
 pub(super) use acl::apply as acl_apply;
@@ -58,6 +60,7 @@ pub(super) struct Shared {
     free: Condvar,
     applied: AtomicU64,
     watches: Arc<Watches>,
+    hot: HotKeys,
     lock_delay: LockDelay,
     /// Counts how often the whole state was replaced or given up.
     epoch: AtomicU64,
@@ -67,6 +70,8 @@ struct Pool {
     idle: Vec<Connection>,
     /// Readers that may still be opened.
     left: usize,
+    /// Who waits for one: waking costs a system call, so it is done only for somebody.
+    waiting: usize,
 }
 
 impl std::fmt::Debug for Shared {
@@ -87,10 +92,12 @@ impl State {
             pool: Mutex::new(Pool {
                 idle: Vec::new(),
                 left: options.readers.max(1),
+                waiting: 0,
             }),
             free: Condvar::new(),
             applied: AtomicU64::new(applied),
             watches: Arc::new(Watches::new()),
+            hot: HotKeys::default(),
             lock_delay: LockDelay::default(),
             epoch: AtomicU64::new(0),
         }))
@@ -113,6 +120,11 @@ impl State {
         };
         read.execute("BEGIN")?;
         Ok(read)
+    }
+
+    /// The entry of a key as of now, if it was read lately: no view is needed then.
+    pub fn hot_key(&self, key: &str) -> Option<Arc<DirEntry>> {
+        self.0.hot.get(key)
     }
 
     /// A consistent view to write a snapshot from, on a connection of its own.
@@ -162,6 +174,10 @@ impl State {
         self.0.watches.len()
     }
 
+    pub(super) fn hot(&self) -> &HotKeys {
+        &self.0.hot
+    }
+
     pub(super) fn watches(&self) -> &Arc<Watches> {
         &self.0.watches
     }
@@ -187,16 +203,19 @@ impl Shared {
                 drop(pool);
                 let conn = db::open_reader(&self.name.0, self.cache_kib, self.vfs.as_deref());
                 if conn.is_err() {
-                    self.lock_pool().left += 1;
-                    self.free.notify_one();
+                    let mut pool = self.lock_pool();
+                    pool.left += 1;
+                    self.wake_one(pool);
                 }
                 return conn;
             }
+            pool.waiting += 1;
             pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
+            pool.waiting -= 1;
         }
     }
 
-    fn lock_pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+    fn lock_pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -207,8 +226,15 @@ impl Shared {
         } else {
             pool.left += 1;
         }
+        self.wake_one(pool);
+    }
+
+    fn wake_one(&self, pool: MutexGuard<'_, Pool>) {
+        let somebody = pool.waiting > 0;
         drop(pool);
-        self.free.notify_one();
+        if somebody {
+            self.free.notify_one();
+        }
     }
 }
 
