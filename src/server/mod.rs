@@ -54,6 +54,9 @@ use tombstone_gc::TombstoneGc;
 
 pub use crate::serf::CONSUL_VERSION;
 
+/// Room for a command as most are, in bytes: it grows for larger ones.
+const COMMAND_ROOM: usize = 512;
+
 /// What a server needs to know about itself.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -263,7 +266,8 @@ mod tests;
 
 /// An FSM command: its type's byte and its body.
 fn command(kind: u8, body: &dyn Serialize) -> Result<Vec<u8>> {
-    let mut data = vec![kind];
+    let mut data = Vec::with_capacity(COMMAND_ROOM);
+    data.push(kind);
     msgpack::append(&mut data, body).map_err(|e| Error::new(e.to_string()))?;
     Ok(data)
 }

@@ -30,11 +30,14 @@ impl LogWriter for Log {
         self.0.compaction_due(applied)
     }
 
-    fn compact(&mut self, meta: &SnapshotMeta) -> Result<(), DiskError> {
+    fn compact(&mut self, meta: &SnapshotMeta) -> Result<bool, DiskError> {
         self.0
-            .compact(meta, meta.index + 1)
-            .and_then(|()| self.0.shrink())
+            .compact_step(meta, meta.index + 1)
             .map_err(|e| disk_error(&e))
+    }
+
+    fn shrink(&mut self) -> Result<(), DiskError> {
+        self.0.shrink().map_err(|e| disk_error(&e))
     }
 }
 
@@ -56,9 +59,11 @@ impl StateMachine for Machine {
     }
 
     fn make_durable(&mut self) -> Result<u64, DiskError> {
-        let index = self.fsm.make_durable().map_err(|e| disk_error(&e))?;
-        self.fsm.shrink().map_err(|e| disk_error(&e))?;
-        Ok(index)
+        self.fsm.make_durable().map_err(|e| disk_error(&e))
+    }
+
+    fn shrink(&mut self) -> Result<(), DiskError> {
+        self.fsm.shrink().map_err(|e| disk_error(&e))
     }
 
     fn restore(&mut self, file: File, meta: &SnapshotMeta) -> Result<(), DiskError> {

@@ -64,6 +64,9 @@ impl Default for LogLimits {
     }
 }
 
+/// Entries forgotten in one transaction.
+const COMPACTION_STEP: u64 = 2048;
+
 /// Bounds of the log, shared with its readers.
 #[derive(Debug, Default)]
 struct Bounds {
@@ -246,34 +249,49 @@ impl LogStore {
     /// # Errors
     /// The disk's; nothing is cut then.
     pub fn compact(&mut self, meta: &SnapshotMeta, keep_from: u64) -> Result<(), StoreError> {
-        let keep_from = keep_from.min(meta.index + 1);
-        // In steps, so that no transaction outgrows the write-ahead log's bound.
-        while self.first_index() > 0 && self.first_index() < keep_from {
-            let upto = keep_from.min(self.first_index() + 8192);
-            let name = self.db.name.clone();
-            let freed = self.db.transaction(|conn| {
-                write_meta(conn, meta).map_err(name.err())?;
-                conn.prepare_cached(
-                    "SELECT coalesce(sum(length(data) + coalesce(length(ext), 0)), 0) FROM log
-                     WHERE idx < ?1",
-                )
-                .and_then(|mut s| s.query_row([upto as i64], |r| get_u64(r, 0)))
-                .and_then(|freed| {
-                    conn.prepare_cached("DELETE FROM log WHERE idx < ?1")?
-                        .execute([upto as i64])?;
-                    Ok(freed)
-                })
-                .map_err(name.err())
-            })?;
-            self.meta = meta.clone();
-            self.bytes = self.bytes.saturating_sub(freed);
-            let first = self.lowest()?;
-            self.bounds.first.store(first, Ordering::Release);
-            if first == 0 {
-                self.bounds.last.store(0, Ordering::Release);
-            }
-        }
+        while self.compact_step(meta, keep_from)? {}
         Ok(())
+    }
+
+    /// As [`compact`](Self::compact), but only so many entries that writes need not wait long for it; whether
+    /// there are more to forget.
+    ///
+    /// # Errors
+    /// The disk's; nothing is cut then.
+    pub fn compact_step(
+        &mut self,
+        meta: &SnapshotMeta,
+        keep_from: u64,
+    ) -> Result<bool, StoreError> {
+        let (first, keep_from) = (self.first_index(), keep_from.min(meta.index + 1));
+        // The log may have been replaced since the first step.
+        if first == 0 || first >= keep_from || meta.index < self.meta.index {
+            return Ok(false);
+        }
+        let upto = keep_from.min(first + COMPACTION_STEP);
+        let name = self.db.name.clone();
+        let freed = self.db.transaction(|conn| {
+            write_meta(conn, meta).map_err(name.err())?;
+            conn.prepare_cached(
+                "SELECT coalesce(sum(length(data) + coalesce(length(ext), 0)), 0) FROM log
+                 WHERE idx < ?1",
+            )
+            .and_then(|mut s| s.query_row([upto as i64], |r| get_u64(r, 0)))
+            .and_then(|freed| {
+                conn.prepare_cached("DELETE FROM log WHERE idx < ?1")?
+                    .execute([upto as i64])?;
+                Ok(freed)
+            })
+            .map_err(name.err())
+        })?;
+        self.meta = meta.clone();
+        self.bytes = self.bytes.saturating_sub(freed);
+        let first = self.lowest()?;
+        self.bounds.first.store(first, Ordering::Release);
+        if first == 0 {
+            self.bounds.last.store(0, Ordering::Release);
+        }
+        Ok(first > 0 && first < keep_from)
     }
 
     fn lowest(&self) -> Result<u64, StoreError> {

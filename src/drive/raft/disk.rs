@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use smol::channel::Sender;
@@ -14,9 +14,11 @@ use super::{
     Answer, Applied, ApplyJob, Command, DiskError, LogJob, LogWriter, ProposeError, Shared,
     StateMachine, lock,
 };
-use crate::raft::{Entry, Write};
+use crate::raft::{Entry, SnapshotMeta, Write};
 use crate::telemetry::{Timed, metrics};
 
+/// Space is given back when nothing was written for so long: before, what comes next uses it.
+const QUIET: Duration = Duration::from_secs(5);
 /// How often a failing disk is tried again.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,26 @@ fn tell<R>(mailbox: &Sender<Command<R>>, command: Command<R>) {
     let _ = mailbox.send_blocking(command);
 }
 
+/// The next job, or `None` when the core has hung up. Tidies up first if that is due and it stays quiet.
+fn next_job<T>(
+    queue: &mpsc::Receiver<T>,
+    untidy: &mut bool,
+    tidy: impl FnOnce() -> Result<(), DiskError>,
+) -> Option<T> {
+    if *untidy {
+        match queue.recv_timeout(QUIET) {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        *untidy = false;
+        if let Err(fault) = tidy() {
+            log::warn!(target: "agent.server.raft", "space not given back: {}", fault.text);
+        }
+    }
+    queue.recv().ok()
+}
+
 /// Writes and syncs whatever has queued up, as one batch, until the core hangs up.
 pub(super) fn log_loop<R, L: LogWriter>(
     mut log_store: L,
@@ -67,11 +89,14 @@ pub(super) fn log_loop<R, L: LogWriter>(
     shared: &Shared,
 ) {
     let mut pending: VecDeque<LogJob> = VecDeque::new();
+    // A cut goes in steps, so that no write waits for the whole of it.
+    let mut cutting: Option<(SnapshotMeta, Timed)> = None;
+    let mut untidy = false;
     loop {
-        if pending.is_empty() {
-            match queue.recv() {
-                Ok(job) => pending.push_back(job),
-                Err(_) => return,
+        if pending.is_empty() && cutting.is_none() {
+            match next_job(queue, &mut untidy, || log_store.shrink()) {
+                Some(job) => pending.push_back(job),
+                None => return,
             }
         }
         pending.extend(queue.try_iter());
@@ -101,13 +126,19 @@ pub(super) fn log_loop<R, L: LogWriter>(
                 tell(mailbox, Command::CompactionDue { keep_from });
             }
             Some(LogJob::Compact { meta }) => {
-                let _timed = Timed::start(&metrics::RAFT_COMPACT_LOGS);
-                if let Err(fault) = log_store.compact(&meta) {
-                    log::warn!(target: "agent.server.raft", "log not cut: {}", fault.text);
-                }
-                tell(mailbox, Command::Compacted);
+                cutting = Some((meta, Timed::start(&metrics::RAFT_COMPACT_LOGS)));
             }
             Some(LogJob::Write(_)) | None => {}
+        }
+        if let Some((meta, _)) = &cutting {
+            let more = log_store.compact(meta).unwrap_or_else(|fault| {
+                log::warn!(target: "agent.server.raft", "log not cut: {}", fault.text);
+                false
+            });
+            if !more {
+                (cutting, untidy) = (None, true);
+                tell(mailbox, Command::Compacted);
+            }
         }
     }
 }
@@ -121,6 +152,23 @@ fn note_written(writes: &[Write]) {
     }
 }
 
+/// Entries applied in one transaction, about: a commit costs as much as applying some of them.
+const MAX_BATCH: usize = 256;
+
+/// Adds what else has queued up to a batch; the first job that is of another kind.
+fn add_queued<R>(
+    batch: &mut Vec<(Entry, Option<Answer<R>>)>,
+    queue: &mpsc::Receiver<ApplyJob<R>>,
+) -> Option<ApplyJob<R>> {
+    while batch.len() < MAX_BATCH {
+        match queue.try_recv().ok()? {
+            ApplyJob::Apply(more) => batch.extend(more),
+            other => return Some(other),
+        }
+    }
+    None
+}
+
 /// Applies committed entries and answers whoever proposed them, until the core hangs up.
 pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
     mut state: S,
@@ -128,9 +176,15 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
     mailbox: &Sender<Command<R>>,
     shared: &Shared,
 ) {
-    while let Ok(job) = queue.recv() {
+    let mut untidy = false;
+    let mut put_off = None;
+    while let Some(job) = put_off
+        .take()
+        .or_else(|| next_job(queue, &mut untidy, || state.shrink()))
+    {
         match job {
-            ApplyJob::Apply(batch) => {
+            ApplyJob::Apply(mut batch) => {
+                put_off = add_queued(&mut batch, queue);
                 let (entries, answers): (Vec<Entry>, Vec<Option<Answer<R>>>) =
                     batch.into_iter().unzip();
                 let Some(last) = entries.last().map(|e| e.index) else {
@@ -156,6 +210,7 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 tell(mailbox, Command::Applied { index: last });
             }
             ApplyJob::MakeDurable { keep_from } => {
+                untidy = true;
                 let index = match state.make_durable() {
                     Ok(index) => index,
                     Err(fault) => {

@@ -47,11 +47,16 @@ pub trait LogWriter: Send + 'static {
     fn write(&mut self, writes: &[Write]) -> Result<(), DiskError>;
     /// The first entry to keep if the log is to be cut now; `None` when it is small enough.
     fn compaction_due(&self, applied: u64) -> Option<u64>;
-    /// Drops the entries up to what `meta` describes, and remembers it.
+    /// Drops some of the entries up to what `meta` describes, and remembers it; whether there are more.
     ///
     /// # Errors
     /// When the disk refuses; nothing was changed then.
-    fn compact(&mut self, meta: &SnapshotMeta) -> Result<(), DiskError>;
+    fn compact(&mut self, meta: &SnapshotMeta) -> Result<bool, DiskError>;
+    /// Gives space back that is not used any more.
+    ///
+    /// # Errors
+    /// When the disk refuses; no entry is touched.
+    fn shrink(&mut self) -> Result<(), DiskError>;
 }
 
 /// The state machine, as its one writer sees it.
@@ -68,6 +73,11 @@ pub trait StateMachine: Send + 'static {
     /// # Errors
     /// When the disk refuses.
     fn make_durable(&mut self) -> Result<u64, DiskError>;
+    /// Gives space back that is not used any more.
+    ///
+    /// # Errors
+    /// When the disk refuses; the state is untouched.
+    fn shrink(&mut self) -> Result<(), DiskError>;
     /// Replaces the state by the prepared one.
     ///
     /// # Errors

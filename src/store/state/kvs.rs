@@ -110,6 +110,29 @@ impl Tx<'_> {
         self.pending.changes.key(self.index, key.as_bytes());
     }
 
+    /// Writes an entry whose indexes nobody asks for: as [`Tx::kvs_set`], without reading what was there.
+    pub fn kvs_write(&mut self, e: &DirEntry) -> Cmd<()> {
+        let (key, value, index) = (e.key.as_bytes(), e.value.0.as_slice(), self.index as i64);
+        let (flags, lock_index) = (e.flags as i64, e.lock_index as i64);
+        let mut changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE kvs SET modify_index = ?2, flags = ?3, lock_index = ?4, value = ?5
+                 WHERE key = ?1 AND (value <> ?5 OR flags <> ?3 OR lock_index <> ?4)",
+            )?
+            .execute(params![key, index, flags, lock_index, value])?;
+        if changed == 0 {
+            changed = self
+                .conn
+                .prepare_cached("INSERT OR IGNORE INTO kvs VALUES (?1, ?2, ?2, ?3, ?4, NULL, ?5)")?
+                .execute(params![key, index, flags, lock_index, value])?;
+        }
+        if changed > 0 {
+            self.kvs_changed(&e.key);
+        }
+        Ok(())
+    }
+
     /// Writes an entry; `entry` becomes what is stored, or what was there when nothing changes. The
     /// session stays what it was unless `update_session`.
     pub fn kvs_set(&mut self, entry: &mut DirEntry, update_session: bool) -> Cmd<()> {
