@@ -102,6 +102,8 @@ fn plan(
     taken: Option<&[Cell<bool>]>,
 ) -> Result<Vec<Step>, Error> {
     let mut steps: Vec<Step> = Vec::with_capacity(entries.len().min(layout.fields.len()));
+    // One bit per field that has an entry already, the last one for all fields beyond.
+    let mut seen = 0u64;
     for (entry, (key, _)) in entries.iter().enumerate() {
         let flag = taken.and_then(|t| t.get(entry));
         if flag.is_some_and(Cell::get) {
@@ -122,8 +124,11 @@ fn plan(
         if let Some(flag) = flag {
             flag.set(true);
         }
-        // Few structures have more than a dozen fields, and fewer maps have a key twice.
-        steps.retain(|step| step.0 != field);
+        let bit = 1 << field.min(63);
+        if seen & bit != 0 {
+            steps.retain(|step| step.0 != field);
+        }
+        seen |= bit;
         steps.push((field, name, entry));
     }
     Ok(steps)

@@ -71,7 +71,7 @@ pub(super) type Entries<'de> = &'de [(Value<'de>, Value<'de>)];
 
 /// Whether a field of this (renamed) name is an embedded structure.
 pub(super) fn is_embedded(name: &str) -> bool {
-    name.is_empty() || name.starts_with('+')
+    matches!(name.as_bytes().first(), None | Some(b'+'))
 }
 
 /// A key that no field has: an error when `strict`.
