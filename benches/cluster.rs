@@ -9,6 +9,8 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+#[allow(dead_code)]
+mod cores;
 mod load;
 #[allow(dead_code)]
 mod measure;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         starts: number("BENCH_STARTS", 3, 1) as usize,
         blocked: 0,
         only: std::env::args().skip(1).find(|a| !a.starts_with('-')),
+        sharing: "shared by agents and load",
     };
     let rows = rows(&plan);
     report::print(&plan, &rows);

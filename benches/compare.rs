@@ -8,6 +8,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+mod cores;
 mod load;
 // Other tables look at more than this one.
 #[allow(dead_code)]
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         starts: number("BENCH_STARTS", 3, 1) as usize,
         blocked: number("BENCH_BLOCKED", 4000, 1000) as usize,
         only: std::env::args().skip(1).find(|a| !a.starts_with('-')),
+        sharing: "agents and load on a half of them each",
     };
     let rows = measure::all(&plan);
     report::print(&plan, &rows);

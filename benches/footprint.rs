@@ -8,6 +8,8 @@
 mod common;
 
 #[allow(dead_code)]
+mod cores;
+#[allow(dead_code)]
 mod load;
 #[allow(dead_code)]
 mod measure;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         starts: number("BENCH_STARTS", 3, 1) as usize,
         blocked: 0,
         only: None,
+        sharing: "shared by agents and load",
     };
     let rows = rows(&plan);
     report::print(&plan, &rows);

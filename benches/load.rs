@@ -16,12 +16,17 @@ pub enum Kind {
     Get(&'static str),
 }
 
+/// Threads at most: one for each core that is the load's.
 const THREADS: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(20);
 
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS))
+}
+
 /// Requests per second over `connections` kept connections.
 pub fn http(addr: SocketAddr, kind: Kind, connections: usize, seconds: u64) -> f64 {
-    let threads = THREADS.min(connections);
+    let threads = threads().min(connections);
     run(threads, seconds, |n, stop, done| {
         let mine = connections / threads + usize::from(n < connections % threads);
         let mut all: Vec<Connection> = (0..mine)
@@ -41,8 +46,9 @@ pub fn http(addr: SocketAddr, kind: Kind, connections: usize, seconds: u64) -> f
 
 /// DNS queries per second over `sockets` UDP sockets; `query` is a whole message.
 pub fn dns(addr: SocketAddr, query: &[u8], sockets: usize, seconds: u64) -> f64 {
-    run(THREADS, seconds, |_, stop, done| {
-        let all: Vec<UdpSocket> = (0..sockets / THREADS)
+    let threads = threads();
+    run(threads, seconds, |_, stop, done| {
+        let all: Vec<UdpSocket> = (0..sockets / threads)
             .map(|_| {
                 let socket = UdpSocket::bind((addr.ip(), 0)).expect("a UDP socket");
                 socket.connect(addr).expect("an address");

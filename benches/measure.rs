@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::common::agent::{Agent, Plan as AgentPlan};
 use crate::common::http::Client;
 use crate::common::{Loopback, try_until};
+use crate::cores::{Cores, Side};
 use crate::load::{self, Kind};
 
 /// What to run.
@@ -26,6 +27,8 @@ pub struct Plan {
     pub blocked: usize,
     /// Only rows whose name has this.
     pub only: Option<String>,
+    /// How agents and load share the machine, in words for the report.
+    pub sharing: &'static str,
 }
 
 /// One row of the table.
@@ -50,7 +53,10 @@ pub fn all(plan: &Plan) -> Vec<Row> {
     if wanted("exec to first acknowledged write") {
         rows.push(starts(plan, &net));
     }
+    let cores = Cores::all();
+    cores.take(Side::Agents);
     let mut agents = [0, 1].map(|side| start(plan, &net, side));
+    cores.take(Side::Load);
     for agent in &mut agents {
         agent.wait_ready(Duration::from_secs(60));
     }

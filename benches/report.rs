@@ -1,5 +1,6 @@
 //! The table, and on what it was measured.
 
+use crate::cores::Cores;
 use crate::measure::{Plan, Row};
 
 fn figure(value: f64) -> String {
@@ -40,7 +41,7 @@ fn ratio(row: &Row) -> String {
 
 /// Prints the table in Markdown.
 pub fn print(plan: &Plan, rows: &[Row]) {
-    let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
+    let cores = Cores::installed();
     let system = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -48,7 +49,8 @@ pub fn print(plan: &Plan, rows: &[Row]) {
         .find_map(|l| l.strip_prefix("model name")?.split_once(": "))
         .map_or("an unknown processor", |p| p.1);
     println!(
-        "\n{cores} cores of {model}, Linux {}; {} rounds of {} s a side, taking turns, medians; idle for {} s; {} blocking queries.\n",
+        "\n{cores} cores of {model}, {}, Linux {}; {} rounds of {} s a side, taking turns, medians; idle for {} s; {} blocking queries.\n",
+        plan.sharing,
         system.trim(),
         plan.rounds,
         plan.seconds,
