@@ -67,27 +67,16 @@ pub fn encode(bytes: &[u8]) -> String {
 /// Appends what [`encode`] gives.
 pub fn encode_to(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |group: u32, at: u32| DIGITS[(group >> (18 - 6 * at)) as usize & 63];
-    let mut groups = bytes.chunks_exact(3);
-    for group in &mut groups {
-        let group = group.iter().fold(0, |g, b| g << 8 | u32::from(*b));
-        out.extend_from_slice(&[
-            digit(group, 0),
-            digit(group, 1),
-            digit(group, 2),
-            digit(group, 3),
-        ]);
-    }
-    match *groups.remainder() {
-        [a] => {
-            let group = u32::from(a) << 16;
-            out.extend_from_slice(&[digit(group, 0), digit(group, 1), b'=', b'=']);
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
+    let room = out.get_mut(start..).unwrap_or_default().chunks_exact_mut(4);
+    for (group, digits) in bytes.chunks(3).zip(room) {
+        let byte = |at: usize| group.get(at).copied().map_or(0, usize::from);
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        // What stands for no byte stays the padding.
+        for (at, digit) in digits.iter_mut().enumerate().take(group.len() + 1) {
+            *digit = DIGITS[bits >> (18 - 6 * at) & 63];
         }
-        [a, b] => {
-            let group = u32::from(a) << 16 | u32::from(b) << 8;
-            out.extend_from_slice(&[digit(group, 0), digit(group, 1), digit(group, 2), b'=']);
-        }
-        _ => {}
     }
 }
 

@@ -58,15 +58,22 @@ pub fn is_printable(path: &str) -> bool {
     })
 }
 
+/// Whether a path begins with a slash and has no empty part before its end, and no `.` or `..`.
+fn is_clean(path: &[u8]) -> bool {
+    let mut parts = path.split(|b| *b == b'/');
+    if parts.next() != Some(b"") {
+        return false;
+    }
+    let Some(last) = parts.next_back() else {
+        return false;
+    };
+    let dots = |part: &[u8]| part == b"." || part == b"..";
+    !dots(last) && parts.all(|part| !part.is_empty() && !dots(part))
+}
+
 /// Removes `//`, `/./` and `/../`; borrows when there is nothing to remove.
 pub fn clean(path: &str) -> Cow<'_, str> {
-    let unclean = !path.starts_with('/')
-        || path.contains("//")
-        || path.contains("/./")
-        || path.contains("/../")
-        || path.ends_with("/.")
-        || path.ends_with("/..");
-    if !unclean {
+    if is_clean(path.as_bytes()) {
         return Cow::Borrowed(path);
     }
     let mut parts: Vec<&str> = Vec::new();
