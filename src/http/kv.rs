@@ -9,6 +9,7 @@ use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS
 use super::context::Ctx;
 use super::conventions::{go_parse_uint, set_meta, write};
 use super::error::HttpError;
+use super::listing;
 use super::request::{BodyError, Request, announced_length};
 use super::response::Response;
 use super::routes::{Route, routes};
@@ -45,7 +46,9 @@ async fn get(ctx: &Ctx, req: &mut Request, options: QueryOptions) -> Result<Resp
             seperator: seperator.to_owned(),
             options,
         };
-        return list_keys(ctx, args).await;
+        let missing = !args.prefix.is_empty();
+        let found = ctx.delegate.kvs_list_keys(args).await?;
+        return listing::answer(ctx, req, found, missing);
     }
     let recurse = req.query.has("recurse");
     if key.is_empty() && !recurse {
@@ -58,29 +61,16 @@ async fn get(ctx: &Ctx, req: &mut Request, options: QueryOptions) -> Result<Resp
         key,
         options,
     };
-    let found = if recurse {
-        write::<method::KvsList>(ctx, args).await?
-    } else {
-        write::<method::KvsGet>(ctx, args).await?
-    };
+    if recurse {
+        let found = ctx.delegate.kvs_list(args).await?;
+        return listing::answer(ctx, req, found, true);
+    }
+    let found = write::<method::KvsGet>(ctx, args).await?;
     let entries = found.entries.unwrap_or_default();
     let mut answer = match entries.as_slice() {
         [] => Response::status(StatusCode::NOT_FOUND),
         _ if raw => raw_value(entries.into_iter().next().unwrap_or_default()),
         entries => Response::json(&entries)?,
-    };
-    set_meta(&mut answer.headers, &found.meta);
-    Ok(answer)
-}
-
-async fn list_keys(ctx: &Ctx, args: KeyListRequest) -> Result<Response, HttpError> {
-    let whole = args.prefix.is_empty();
-    let found = write::<method::KvsListKeys>(ctx, args).await?;
-    let keys = found.keys.unwrap_or_default();
-    let mut answer = if keys.is_empty() && !whole {
-        Response::status(StatusCode::NOT_FOUND)
-    } else {
-        Response::json(&keys)?
     };
     set_meta(&mut answer.headers, &found.meta);
     Ok(answer)

@@ -34,6 +34,7 @@ mod health;
 mod internal_ui;
 mod kept;
 mod kv;
+mod listing;
 mod operator;
 mod path;
 mod query;

@@ -5,9 +5,10 @@ use std::fs::File;
 use super::Server;
 use super::endpoint::asked;
 use crate::serf::{self, Area};
-use crate::structs::rpc::{BoxFuture, Delegate, Reply, Request, Stats};
+use crate::structs::rpc::{BoxFuture, Delegate, Listing, Reply, Request, Stats};
 use crate::structs::{
-    Member, Position, Result, ServiceSpecificRequest, SnapshotRequest, SnapshotResponse,
+    DirEntry, KeyListRequest, KeyRequest, Member, Position, Result, ServiceSpecificRequest,
+    SnapshotRequest, SnapshotResponse,
 };
 use crate::telemetry::metrics;
 
@@ -143,6 +144,16 @@ impl Delegate for Server {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
         metrics::CLIENT_RPC.incr();
         self.carry(request)
+    }
+
+    fn kvs_list(&self, request: KeyRequest) -> BoxFuture<'_, Result<Listing<DirEntry>>> {
+        metrics::CLIENT_RPC.incr();
+        Box::pin(self.list_entries(request))
+    }
+
+    fn kvs_list_keys(&self, request: KeyListRequest) -> BoxFuture<'_, Result<Listing<String>>> {
+        metrics::CLIENT_RPC.incr();
+        Box::pin(self.list_keys(request))
     }
 
     fn catalog_version(&self) -> Option<u64> {

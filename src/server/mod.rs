@@ -127,6 +127,8 @@ pub struct Server {
     /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
     coordinates: Mutex<SoftCoordinates>,
     notices: Sender<Notice>,
+    /// Large answers that are read while they are sent.
+    reading: endpoint::listing::Reading,
 }
 
 /// Coordinates and the Raft index at which they last changed.
@@ -167,6 +169,7 @@ impl Server {
             tombstones: TombstoneGc::default(),
             coordinates: Mutex::default(),
             notices,
+            reading: endpoint::listing::Reading::default(),
         })
     }
 

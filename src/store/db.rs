@@ -58,6 +58,8 @@ pub(super) struct Db {
 const READERS_WAIT: Duration = Duration::from_millis(100);
 /// How long anything else waits for its lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How many times its usual length the write-ahead log may have for readers' sake.
+const HELD_UP: u32 = 4;
 /// Free pages given back in one transaction.
 const VACUUM_STEP: u32 = 1024;
 
@@ -297,6 +299,11 @@ impl Db {
             .and_then(|mut s| s.execute([]))
             .map(|_| ())
             .map_err(self.name.err())
+    }
+
+    /// Whether the write-ahead log is several times as long as it would be if no reader kept it from starting over.
+    pub fn is_held_up(&self) -> bool {
+        self.wal_pages.load(Ordering::Relaxed) > self.checkpoint_pages.saturating_mul(HELD_UP)
     }
 
     /// Carries the write-ahead log into the database when it has grown enough.

@@ -28,6 +28,8 @@ use rusqlite::{Connection, params};
 
 /// Set in a command's type: whoever does not know the type ignores the command.
 const IGNORE_UNKNOWN: u8 = 0x80;
+/// How old a view may become while it makes the write-ahead log grow.
+const VIEW_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a command answers to whoever proposed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,6 +217,9 @@ impl Fsm {
         }
         self.state.watches().publish(&self.pending.changes);
         self.pending.clear();
+        if self.db.is_held_up() {
+            self.state.end_views(now.saturating_sub(VIEW_PATIENCE));
+        }
     }
 
     /// Makes everything applied so far safe from a power cut: one sync. The new

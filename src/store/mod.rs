@@ -37,7 +37,7 @@ pub use error::StoreError;
 pub use fsm::{ApplyReply, Fsm};
 pub use lock_delay::LockDelay;
 pub use log::{LogLimits, LogStore, RaftLog};
-pub use state::{AclObject, Read, State};
+pub use state::{AclObject, Listed, Read, State, View};
 pub use watch::{Changed, WatchSet};
 
 /// Name of the database of log and hard state.

@@ -275,6 +275,27 @@ rpc_methods!(methods);
 /// Group name to key to value, as `consul info` prints it.
 pub type Stats = BTreeMap<String, BTreeMap<String, String>>;
 
+/// The answer to a listing, of which a large rest is read as it is sent.
+pub struct Listing<T> {
+    /// As of any read.
+    pub meta: QueryMeta,
+    /// The first page, or all of it.
+    pub first: Vec<T>,
+    /// Further pages until the end; a page may be empty.
+    pub rest: Option<Box<dyn Iterator<Item = Result<Vec<T>>> + Send>>,
+}
+
+impl<T> Listing<T> {
+    /// One that has no further pages.
+    pub fn whole(meta: QueryMeta, first: Vec<T>) -> Listing<T> {
+        Listing {
+            meta,
+            first,
+            rest: None,
+        }
+    }
+}
+
 /// What an agent asks of the servers and of its gossip pool, whatever its role.
 ///
 /// A server answers in process; a client agent forwards.
@@ -284,6 +305,32 @@ pub trait Delegate: Send + Sync {
     /// # Errors
     /// Consul's text; see the constants beside [`Error`].
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>>;
+
+    /// `KVS.List`, in pages where that is more than should be in memory at once.
+    ///
+    /// # Errors
+    /// As [`Delegate::call`].
+    fn kvs_list(&self, request: KeyRequest) -> BoxFuture<'_, Result<Listing<DirEntry>>> {
+        let answer = self.call(Request::KvsList(request));
+        Box::pin(async move {
+            let found = reply_of::<method::KvsList>(answer.await?)?;
+            let first = found.entries.unwrap_or_default();
+            Ok(Listing::whole(found.meta, first))
+        })
+    }
+
+    /// `KVS.ListKeys`, in pages where that is more than should be in memory at once.
+    ///
+    /// # Errors
+    /// As [`Delegate::call`].
+    fn kvs_list_keys(&self, request: KeyListRequest) -> BoxFuture<'_, Result<Listing<String>>> {
+        let answer = self.call(Request::KvsListKeys(request));
+        Box::pin(async move {
+            let found = reply_of::<method::KvsListKeys>(answer.await?)?;
+            let first = found.keys.unwrap_or_default();
+            Ok(Listing::whole(found.meta, first))
+        })
+    }
 
     /// A number that moves before a change of nodes, services or checks is acknowledged, so that what was
     /// read after asking for it holds while it stays. `None` where that is not known without a call.
@@ -344,6 +391,9 @@ pub trait Delegate: Send + Sync {
 /// # Errors
 /// The call's own error, or a text when the delegate answered with another method's reply.
 pub async fn call<M: Method>(delegate: &dyn Delegate, args: M::Args) -> Result<M::Reply> {
-    let reply = delegate.call(M::request(args)).await?;
+    reply_of::<M>(delegate.call(M::request(args)).await?)
+}
+
+fn reply_of<M: Method>(reply: Reply) -> Result<M::Reply> {
     M::reply(reply).ok_or_else(|| Error::new(format!("rpc: unexpected reply to {}", M::NAME)))
 }

@@ -1,8 +1,8 @@
 //! A server in a memory cgroup of 32 MiB: 10,000 keys and 200 services with checks go in, are read, listed and
 //! resolved under load from several connections, and the kernel kills nobody. The page cache counts, too.
 //!
-//! Listings under load are of a hundred keys; one of all keys comes at the end. (An answer is built in memory before
-//! it is sent: several of all keys at once need more than this.)
+//! At the end eight clients list all keys at once, some of them slowly: such answers are read as they are sent.
+//! And what an idle blocking query costs.
 //! Wants root and a memory controller (cgroup v1 or v2); without them it is skipped, loudly.
 //! `CONSUL_LITE=/path` for another program.
 
@@ -186,10 +186,8 @@ fn server_in_32_mib(cgroup: &Cgroup) -> Outcome {
             scope.spawn(move || load(addr, n));
         }
     });
+    listings(addr);
     let mut client = agent.client();
-    let keys = client.get("/v1/kv/load/?recurse");
-    let keys = keys.expect("an answer").text();
-    assert_eq!(keys.matches("\"load/").count(), KEYS);
     let services = client
         .get("/v1/catalog/services")
         .expect("an answer")
@@ -220,6 +218,64 @@ fn register(addr: SocketAddr) {
         );
         let answer = client.put("/v1/agent/service/register", body.as_bytes());
         assert_eq!(answer.expect("an answer").status, 200);
+    }
+}
+
+/// Lists all keys from eight clients at once, whose answers are those of listings that are small enough to be whole.
+fn listings(addr: SocketAddr) {
+    let mut client = Client::new(addr, PATIENCE);
+    let whole = |client: &mut Client, query: &str| -> String {
+        let parts = (0..KEYS / 100).map(|n| {
+            let answer = client.get(&format!("/v1/kv/load/{n:03}?{query}"));
+            let text = answer.expect("an answer").text();
+            let list = text.trim_end().trim_start_matches('[');
+            list.trim_end_matches(']').trim_end().to_owned()
+        });
+        let end = if query.contains("pretty") {
+            "\n]\n"
+        } else {
+            "]"
+        };
+        format!("[{}{end}", parts.collect::<Vec<_>>().join(","))
+    };
+    let queries = ["recurse", "recurse&pretty", "keys", "keys&pretty"];
+    let wanted = queries.map(|query| (query, whole(&mut client, query)));
+    std::thread::scope(|scope| {
+        for n in 0..WRITERS {
+            let (query, wanted) = &wanted[[0, 0, 0, 1, 0, 0, 2, 3][n]];
+            scope.spawn(move || {
+                let request = format!("/v1/kv/load/?{query}");
+                if n >= 4 {
+                    taken_slowly(addr, &request);
+                }
+                let answer = Client::new(addr, PATIENCE).get(&request);
+                let text = answer.expect("the agent lives").text();
+                assert!(text == *wanted, "{query}: {} bytes", text.len());
+            });
+        }
+    });
+    let cut = client.get("/v1/kv/load/?keys&separator=5");
+    let cut = cut.expect("an answer").text();
+    let keys: Vec<&str> = cut.trim_matches(['[', ']']).split(',').collect();
+    let mut expected: Vec<String> = (0..KEYS).map(|n| cut_behind(&format!("{n:05}"))).collect();
+    expected.dedup();
+    assert_eq!(keys, expected);
+}
+
+fn cut_behind(key: &str) -> String {
+    let end = key.find('5').map_or(key.len(), |at| at + 1);
+    format!("\"load/{}\"", &key[..end])
+}
+
+/// Asks, and takes a little of the answer before going away.
+fn taken_slowly(addr: SocketAddr, path: &str) {
+    let mut stream = TcpStream::connect(addr).expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut piece = [0; 512];
+    for _ in 0..20 {
+        std::io::Read::read_exact(&mut stream, &mut piece).expect("some of an answer");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -172,3 +172,48 @@ fn a_lasting_reader_delays_shrinking_only() {
     o.fsm.shrink().unwrap();
     assert_eq!(length(dir.path(), &wal(STATE_DB)), 0);
 }
+
+/// A view shows its moment while much is written, until the write-ahead log has grown for its sake.
+#[test]
+fn a_view_that_lasts_is_ended_when_the_write_ahead_log_grows() {
+    let dir = Dir::new();
+    let mut o = open(dir.path(), None);
+    let mut index = 0;
+    let mut write = |o: &mut Open, now: u64, value: u8| {
+        let batch: Vec<_> = (0..BATCH)
+            .map(|n| {
+                index += 1;
+                let key = format!("view/{n:03}");
+                entry(index, 1, kvs("set", &key, &[value; 2000]).bytes())
+            })
+            .collect();
+        o.fsm.apply(Duration::from_secs(now), &batch).unwrap();
+    };
+    write(&mut o, 0, b'a');
+    let view = o.state.view(Duration::ZERO).unwrap();
+    let (first_index, page) = view.kvs_list("view/", 10_000).unwrap();
+    assert_eq!(first_index, BATCH);
+    let mut after = page.after.unwrap();
+    assert_eq!(after, page.found.last().unwrap().key);
+    // As long as it is young, whatever is written.
+    for n in 0..200 {
+        write(&mut o, 5, b'b' + n % 8);
+        if n % 100 == 0 {
+            let page = view.kvs_list_on("view/", &after, 10_000).unwrap();
+            assert!(page.found.iter().all(|e| e.value.0 == [b'a'; 2000]));
+            after = page.after.unwrap();
+        }
+    }
+    let grown = length(dir.path(), &wal(STATE_DB));
+    assert!(grown > 4 * WAL_BOUND, "{grown}");
+    write(&mut o, 11, b'z');
+    let error = view.kvs_list_on("view/", &after, 10_000).unwrap_err();
+    assert!(error.to_string().contains("too slowly"), "{error}");
+    drop(view);
+    o.fsm.shrink().unwrap();
+    assert_eq!(length(dir.path(), &wal(STATE_DB)), 0);
+    // The next one is as good as the first.
+    let view = o.state.view(Duration::from_secs(12)).unwrap();
+    let (_, page) = view.kvs_list("view/", usize::MAX).unwrap();
+    assert_eq!((page.found.len() as u64, page.after), (BATCH, None));
+}

@@ -67,7 +67,7 @@ impl Server {
     }
 
     /// Where listing is guarded of its own.
-    fn may_list(&self, authorizer: &Authorizer, prefix: &str) -> Result<()> {
+    pub(super) fn may_list(&self, authorizer: &Authorizer, prefix: &str) -> Result<()> {
         if !self.options.acl.enable_key_list_policy {
             return Ok(());
         }

@@ -11,6 +11,7 @@ mod health;
 mod internal;
 mod keyring;
 mod kvs;
+pub(super) mod listing;
 mod operator;
 mod session;
 mod status;

@@ -66,42 +66,161 @@ fn scan(
     prefix: &[u8],
     mut each: impl FnMut(&Row<'_>) -> Cmd<()>,
 ) -> Cmd<()> {
+    scan_after(conn, columns_from, (prefix, None), |row| {
+        each(row).map(|()| true)
+    })
+}
+
+/// As [`scan`], of keys behind `after` if that is given, for as long as `each` says true.
+fn scan_after(
+    conn: &Connection,
+    columns_from: &str,
+    (prefix, after): (&[u8], Option<&[u8]>),
+    mut each: impl FnMut(&Row<'_>) -> Cmd<bool>,
+) -> Cmd<()> {
     let end = after_prefix(prefix);
-    let (sql, with_end) = match &end {
-        Some(_) => (
-            format!("SELECT {columns_from} WHERE key >= ?1 AND key < ?2 ORDER BY key"),
-            true,
-        ),
-        None => (
-            format!("SELECT {columns_from} WHERE key >= ?1 ORDER BY key"),
-            false,
-        ),
-    };
+    let begins = if after.is_some() { ">" } else { ">=" };
+    let ends = if end.is_some() { "AND key < ?2" } else { "" };
+    let sql = format!("SELECT {columns_from} WHERE key {begins} ?1 {ends} ORDER BY key");
     let mut select = conn.prepare_cached(&sql)?;
-    let mut rows = if with_end {
-        select.query(params![prefix, end])?
-    } else {
-        select.query(params![prefix])?
+    let from = after.unwrap_or(prefix);
+    let mut rows = match end {
+        Some(end) => select.query(params![from, end])?,
+        None => select.query(params![from])?,
     };
     while let Some(row) = rows.next()? {
-        each(row)?;
+        if !each(row)? {
+            break;
+        }
     }
     Ok(())
 }
 
+/// Part of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// What was found, in order.
+    pub found: Vec<T>,
+    /// The key to go on behind, when there may be more.
+    pub after: Option<String>,
+}
+
+/// What an entry takes beside its texts, about.
+const ENTRY_OVERHEAD: usize = size_of::<DirEntry>();
+
+/// Entries under a prefix in the order of their keys: those behind `after`, until they take `bytes`.
+pub fn list_page(
+    conn: &Connection,
+    prefix: &str,
+    after: Option<&str>,
+    bytes: usize,
+) -> Cmd<Listed<DirEntry>> {
+    let mut found: Vec<DirEntry> = Vec::new();
+    let (mut taken, mut full) = (0, false);
+    let columns = format!("{COLUMNS} FROM kvs");
+    let range = (prefix.as_bytes(), after.map(str::as_bytes));
+    scan_after(conn, &columns, range, |r| {
+        full = taken >= bytes;
+        if full {
+            return Ok(false);
+        }
+        let entry = entry(r)?;
+        taken += entry.key.len() + entry.value.0.len() + ENTRY_OVERHEAD;
+        found.push(entry);
+        Ok(true)
+    })?;
+    let last = found.last().filter(|_| full);
+    Ok(Listed {
+        after: last.map(|e| e.key.clone()),
+        found,
+    })
+}
+
 /// All entries under a prefix, in the order of their keys.
 pub fn list(conn: &Connection, prefix: &str) -> Cmd<Vec<DirEntry>> {
-    let mut out = Vec::new();
-    scan(
-        conn,
-        &format!("{COLUMNS} FROM kvs"),
-        prefix.as_bytes(),
-        |r| {
-            out.push(entry(r)?);
-            Ok(())
-        },
-    )?;
-    Ok(out)
+    Ok(list_page(conn, prefix, None, usize::MAX)?.found)
+}
+
+/// The first page of a listing with the index of the whole.
+pub fn list_first(
+    conn: &Connection,
+    ws: &mut WatchSet,
+    prefix: &str,
+    bytes: usize,
+) -> Cmd<(u64, Listed<DirEntry>)> {
+    let page = list_page(conn, prefix, None, bytes)?;
+    let live = match page.after {
+        None => page.found.iter().map(|e| e.modify_index).max().unwrap_or(0),
+        Some(_) => live_index(conn, prefix)?,
+    };
+    Ok((prefix_index(conn, ws, prefix, live)?, page))
+}
+
+/// Keys under a prefix, each cut behind the first separator, without repetitions: those behind `after`, until
+/// they take `bytes`. With the highest index of those looked at.
+pub fn keys_page(
+    conn: &Connection,
+    (prefix, separator): (&str, &str),
+    after: Option<&str>,
+    bytes: usize,
+) -> Cmd<(u64, Listed<String>)> {
+    let cut_key = |key: &str| -> String {
+        match separator {
+            "" => key.to_owned(),
+            s => cut(key, prefix.len(), s).to_owned(),
+        }
+    };
+    let mut found: Vec<String> = Vec::new();
+    // What the page before ended with.
+    let before = after.map(cut_key);
+    let mut last: Option<String> = None;
+    let (mut taken, mut full, mut live) = (0, false, 0);
+    let range = (prefix.as_bytes(), after.map(str::as_bytes));
+    scan_after(conn, "key, modify_index FROM kvs", range, |r| {
+        full = taken >= bytes;
+        if full {
+            return Ok(false);
+        }
+        let key = key_text(r.get_ref(0)?.as_bytes().map_err(super::tx::from_sql)?)?;
+        live = live.max(get_u64(r, 1)?);
+        let short = cut_key(&key);
+        if found.last().or(before.as_ref()) != Some(&short) {
+            taken += short.len() + size_of::<String>();
+            found.push(short);
+        }
+        last = Some(key);
+        Ok(true)
+    })?;
+    let after = last.filter(|_| full);
+    Ok((live, Listed { found, after }))
+}
+
+/// The first page of a listing of keys with the index of the whole.
+pub fn keys_first(
+    conn: &Connection,
+    ws: &mut WatchSet,
+    (prefix, separator): (&str, &str),
+    bytes: usize,
+) -> Cmd<(u64, Listed<String>)> {
+    let (mut live, page) = keys_page(conn, (prefix, separator), None, bytes)?;
+    if page.after.is_some() {
+        live = live_index(conn, prefix)?;
+    }
+    Ok((prefix_index(conn, ws, prefix, live)?, page))
+}
+
+/// The highest index of an entry under a prefix.
+fn live_index(conn: &Connection, prefix: &str) -> Cmd<u64> {
+    let end = after_prefix(prefix.as_bytes());
+    let ends = if end.is_some() { "AND key < ?2" } else { "" };
+    let sql = format!("SELECT max(modify_index) FROM kvs WHERE key >= ?1 {ends}");
+    let mut select = conn.prepare_cached(&sql)?;
+    let max = |r: &Row<'_>| r.get::<_, Option<i64>>(0);
+    let max = match end {
+        Some(end) => select.query_row(params![prefix.as_bytes(), end], max)?,
+        None => select.query_row(params![prefix.as_bytes()], max)?,
+    };
+    Ok(max.unwrap_or(0) as u64)
 }
 
 impl Tx<'_> {
@@ -373,11 +492,21 @@ impl Read {
         ws: &mut WatchSet,
         prefix: &str,
     ) -> Result<(u64, Vec<DirEntry>), StoreError> {
-        self.run(ws, |conn, ws| {
-            let entries = list(conn, prefix)?;
-            let live = entries.iter().map(|e| e.modify_index).max().unwrap_or(0);
-            Ok((prefix_index(conn, ws, prefix, live)?, entries))
-        })
+        let (index, all) = self.kvs_list_upto(ws, prefix, usize::MAX)?;
+        Ok((index, all.found))
+    }
+
+    /// As [`Read::kvs_list`], of the first `bytes` about; the index is that of all.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn kvs_list_upto(
+        &self,
+        ws: &mut WatchSet,
+        prefix: &str,
+        bytes: usize,
+    ) -> Result<(u64, Listed<DirEntry>), StoreError> {
+        self.run(ws, |conn, ws| list_first(conn, ws, prefix, bytes))
     }
 
     /// The keys under a prefix, each cut after the first `separator` behind the prefix (an empty one
@@ -391,23 +520,23 @@ impl Read {
         prefix: &str,
         separator: &str,
     ) -> Result<(u64, Vec<String>), StoreError> {
+        let (index, all) = self.kvs_list_keys_upto(ws, prefix, separator, usize::MAX)?;
+        Ok((index, all.found))
+    }
+
+    /// As [`Read::kvs_list_keys`], of the first `bytes` about; the index is that of all.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn kvs_list_keys_upto(
+        &self,
+        ws: &mut WatchSet,
+        prefix: &str,
+        separator: &str,
+        bytes: usize,
+    ) -> Result<(u64, Listed<String>), StoreError> {
         self.run(ws, |conn, ws| {
-            let mut keys: Vec<String> = Vec::new();
-            let mut live = 0;
-            let columns = "key, modify_index FROM kvs";
-            scan(conn, columns, prefix.as_bytes(), |r| {
-                let key = key_text(r.get_ref(0)?.as_bytes().map_err(super::tx::from_sql)?)?;
-                live = live.max(get_u64(r, 1)?);
-                let key = match separator {
-                    "" => key.as_str(),
-                    s => cut(&key, prefix.len(), s),
-                };
-                if keys.last().is_none_or(|last| last != key) {
-                    keys.push(key.to_owned());
-                }
-                Ok(())
-            })?;
-            Ok((prefix_index(conn, ws, prefix, live)?, keys))
+            keys_first(conn, ws, (prefix, separator), bytes)
         })
     }
 

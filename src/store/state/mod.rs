@@ -19,6 +19,7 @@ mod service;
 mod session;
 pub(super) mod tx;
 mod txn;
+mod view;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,9 +39,11 @@ use tx::{Cmd, index_of};
 
 pub(super) use acl::apply as acl_apply;
 pub use acl_object::Object as AclObject;
+pub use kvs::Listed;
 pub(super) use kvs::{COLUMNS as KVS_COLUMNS, entry as kvs_entry};
 pub(super) use node::{changes_node, lower};
 pub(super) use txn::apply as txn_apply;
+pub use view::View;
 
 /// A node by name in any case.
 pub(super) fn node_by_name(conn: &Connection, name: &str) -> Cmd<Option<crate::structs::Node>> {
@@ -64,6 +67,7 @@ pub(super) struct Shared {
     lock_delay: LockDelay,
     /// Counts how often the whole state was replaced or given up.
     epoch: AtomicU64,
+    views: view::Views,
 }
 
 struct Pool {
@@ -100,6 +104,7 @@ impl State {
             hot: HotKeys::default(),
             lock_delay: LockDelay::default(),
             epoch: AtomicU64::new(0),
+            views: view::Views::default(),
         }))
     }
 
