@@ -131,7 +131,7 @@ impl Client {
         let token = token(args)?;
         let options = tls_options(args, verify);
         let config = || tls_client::client_config(&options).map_err(|e| e.to_string());
-        check_ca(&options)?;
+        check_files(&options)?;
         let mut host = address.clone();
         let target = match address.split_once("://") {
             Some(("unix", path)) => {
@@ -155,6 +155,8 @@ impl Client {
             _ => (format!("{scheme}://{host}"), host),
         };
         let target = match target {
+            // Go's way to say this machine.
+            Target::Tcp(authority) if !tls && authority.starts_with(':') => Target::Tcp(authority),
             Target::Tcp(authority) => {
                 let url = url::Url::parse(&base).map_err(|e| e.to_string())?;
                 let address = url.address();
@@ -361,7 +363,7 @@ fn tls_options(args: &Parsed, verify: bool) -> ClientTls {
 }
 
 /// A file that is not there is told whatever the scheme.
-fn check_ca(options: &ClientTls) -> Result<(), String> {
+fn check_files(options: &ClientTls) -> Result<(), String> {
     let missing = |what: &str, path: &Option<PathBuf>| match path {
         Some(path) => match fs::metadata(path) {
             Ok(_) => Ok(()),
@@ -373,6 +375,16 @@ fn check_ca(options: &ClientTls) -> Result<(), String> {
         },
         None => Ok(()),
     };
+    if options.cert_file.is_some() != options.key_file.is_some() {
+        return Err("both client cert and client key must be provided".to_owned());
+    }
+    for path in [&options.cert_file, &options.key_file]
+        .into_iter()
+        .flatten()
+    {
+        fs::metadata(path)
+            .map_err(|e| format!("open {}: {}", path.display(), dial::errno_text(&e)))?;
+    }
     missing("CA File", &options.ca_file)?;
     missing("CA Path", &options.ca_path)
 }

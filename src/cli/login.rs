@@ -67,7 +67,7 @@ fn login(call: &Invocation) -> u8 {
     let args = &call.args;
     for flag in ["method", "token-sink-file", "bearer-token-file"] {
         if args.string(flag).is_empty() {
-            return call.misuse(&format!("Missing required '-{flag}' flag"));
+            return call.fail(format!("Missing required '-{flag}' flag"));
         }
     }
     let file = args.string("bearer-token-file");

@@ -39,12 +39,13 @@ fn run(call: &Invocation) -> u8 {
     }
     match config::load_paths(&paths, format, &Host::system()) {
         Ok(loaded) => {
+            if call.args.bool("quiet") {
+                return OK;
+            }
             for warning in &loaded.warnings {
                 error(warning);
             }
-            if !call.args.bool("quiet") {
-                say("Configuration is valid!");
-            }
+            say("Configuration is valid!");
             OK
         }
         Err(why) => {

@@ -6,13 +6,13 @@
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use serde::Serialize;
 
 use super::context::Ctx;
 use super::conventions::set_meta;
 use super::error::HttpError;
 use super::request::Request;
 use super::response::{Body, Response};
+use crate::codec::Serialize;
 use crate::structs::rpc::Listing;
 use crate::wire::json;
 
@@ -64,7 +64,7 @@ pub(super) fn answer<T: Serialize + Send + 'static>(
 }
 
 /// The text of a list without its brackets.
-fn inner<T: Serialize>(page: &[T], pretty: bool) -> Result<Vec<u8>, HttpError> {
+fn inner(page: &dyn Serialize, pretty: bool) -> Result<Vec<u8>, HttpError> {
     let mut text = json::to_vec(page).map_err(|e| HttpError::internal(e.to_string()))?;
     if pretty {
         text = json::pretty(&text);

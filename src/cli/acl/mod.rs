@@ -24,7 +24,7 @@ use hyper::Method;
 pub const COMMAND: Command = group(
     "acl",
     "Manages tokens, policies and roles",
-    "Usage: consul acl <command> [options] [args]
+    "Usage: consul acl <subcommand> [options] [args]
 
   Manages who may do what. A new cluster with ACLs gets its first token by 'acl bootstrap'.",
     &[

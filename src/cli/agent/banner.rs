@@ -33,14 +33,14 @@ pub fn banner(config: &Config, node_id: &str) -> String {
             "Server",
             format!("{} (Bootstrap: {})", config.server, config.bootstrap),
         ),
+        // Whatever `ports.grpc` says (in `-dev` it is 8502): nothing listens there.
         (
             "Client Addr",
             format!(
-                "[{}] (HTTP: {}, HTTPS: {}, gRPC: {}, DNS: {})",
+                "[{}] (HTTP: {}, HTTPS: {}, gRPC: -1, DNS: {})",
                 clients.join(" "),
                 port(config.ports.http),
                 port(config.ports.https),
-                port(config.ports.grpc),
                 port(config.ports.dns),
             ),
         ),
@@ -63,7 +63,7 @@ pub fn banner(config: &Config, node_id: &str) -> String {
     ];
     let mut out = "==> Starting Consul agent...\n".to_owned();
     for (label, value) in lines {
-        out.push_str(&format!("    {label:>15}: {value}\n"));
+        out.push_str(&format!("    {label:>14}: {value}\n"));
     }
     out.push_str("\n==> Log data will now stream in as it occurs:\n\n");
     out

@@ -118,6 +118,29 @@ pub fn check_acl(config: &Config) -> Result<(), String> {
     }
 }
 
+/// Versions of Consul's protocol that may be asked for.
+const PROTOCOLS: std::ops::RangeInclusive<i64> = 2..=3;
+
+/// Refuses protocol versions that do not exist. What is not above 0 stands for the usual one, as in Consul.
+///
+/// # Errors
+/// In Consul's words.
+pub fn check_protocols(config: &Config) -> Result<(), String> {
+    let (version, raft) = (config.rpc_protocol, config.raft.protocol);
+    if version > 0 && !PROTOCOLS.contains(&version) {
+        let how = if version < 2 { "low" } else { "high" };
+        return Err(format!(
+            "Protocol version '{version}' too {how}. Must be in range: [2, 3]"
+        ));
+    }
+    if config.server && !(0..=3).contains(&raft) {
+        return Err(format!(
+            "Failed to start Raft: Protocol version {raft} must be >= 1 and <= 3"
+        ));
+    }
+    Ok(())
+}
+
 /// How access control is set up on a client agent.
 pub fn client_acl(config: &Config) -> client::AclOptions {
     let acl = &config.acl;

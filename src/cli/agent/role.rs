@@ -79,7 +79,9 @@ impl Role {
         shutdown: &Shutdown,
     ) -> Result<(Self, Receiver<Notice>), String> {
         let kind = if config.server { "server" } else { "client" };
-        options::check_acl(config).map_err(|e| format!("Failed to start Consul {kind}: {e}"))?;
+        options::check_acl(config)
+            .and_then(|()| options::check_protocols(config))
+            .map_err(|e| format!("Failed to start Consul {kind}: {e}"))?;
         if config.server {
             start_server(config, node_id, handle, shutdown)
         } else {
