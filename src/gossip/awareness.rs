@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::telemetry::metrics;
+
 /// A score, 0 when all is well.
 #[derive(Debug)]
 pub(super) struct Awareness {
@@ -27,6 +29,7 @@ impl Awareness {
         let most = i64::from(self.limit.saturating_sub(1));
         let score = i64::from(self.score).saturating_add(delta);
         self.score = score.clamp(0, most) as u32;
+        metrics::MEMBERLIST_HEALTH.set(self.score.into());
     }
 
     /// How long to wait when it would be `normal` in good health.

@@ -32,6 +32,7 @@ use super::timer::{Timer, Timers};
 use super::{Config, Error};
 use crate::structs::go::Bytes;
 use crate::structs::{MemberStatus, Position};
+use crate::telemetry::metrics;
 
 /// Bytes of one message of Serf's, at most: its largest events have 9 KiB.
 const MAX_USER_MESSAGE: usize = 10 << 10;
@@ -303,6 +304,7 @@ impl Pool {
 
     /// A message of Serf's came by gossip.
     fn user_message(&mut self, bytes: &[u8]) {
+        metrics::SERF_MSGS_RECEIVED.add(bytes.len() as f64);
         if bytes.len() > MAX_USER_MESSAGE {
             log::warn!(target: &self.config.loggers[1],
                 "serf: ignoring a message of {} bytes, more than {MAX_USER_MESSAGE}", bytes.len());
@@ -406,6 +408,9 @@ impl Pool {
                 .iter()
                 .map(|m| m.len() + COMPOUND_PART + 1)
                 .sum::<usize>();
+            for message in &more {
+                metrics::SERF_MSGS_SENT.add(message.len() as f64);
+            }
             news.extend(more.iter().map(|m| user_part(m)));
         }
         let queues = [&mut queues.nodes, &mut queues.intents];

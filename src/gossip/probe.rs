@@ -15,6 +15,7 @@ use super::output::Output;
 use super::push_pull::Dialed;
 use super::timer::Timer;
 use crate::structs::go::Bytes;
+use crate::telemetry::metrics;
 
 /// Most probes for others at a time.
 const MAX_RELAYED: usize = 1024;
@@ -87,6 +88,9 @@ impl Pool {
         let seq = self.next_seq();
         let timeout = now + self.config.probe_timeout;
         let end = now + self.awareness.scale(self.config.probe_interval);
+        if self.awareness.score() > 0 {
+            metrics::MEMBERLIST_DEGRADED.incr();
+        }
         self.timers.set(timeout, Timer::ProbeTimeout(seq));
         self.timers.set(end, Timer::ProbeEnd(seq));
         self.probe = Some(Probe {
@@ -175,6 +179,7 @@ impl Pool {
         let Some(probe) = self.probe.take_if(|p| p.seq == seq) else {
             return;
         };
+        metrics::MEMBERLIST_PROBE.record(self.now - probe.sent);
         let name = &probe.name;
         if probe.tcp {
             log::warn!(target: &self.config.loggers[0],
@@ -262,6 +267,7 @@ impl Pool {
         let Some(probe) = self.probe.take_if(|p| p.seq == m.seq_no) else {
             return;
         };
+        metrics::MEMBERLIST_PROBE.record(self.now - probe.sent);
         self.awareness.add(-1);
         let payload = m.payload.as_ref().filter(|p| !p.is_empty());
         if let Some(payload) = payload.filter(|_| !probe.indirect) {
@@ -270,9 +276,10 @@ impl Pool {
                 self.coordinates
                     .update(&probe.name, other, rtt, &mut self.rng)
             });
-            if let Err(e) = update {
-                log::debug!(target: &self.config.loggers[1],
-                    "serf: Rejected coordinate from {}: {e}", probe.name);
+            match update {
+                Ok(()) => metrics::SERF_ADJUSTMENT.add(self.coordinates.own().adjustment * 1000.0),
+                Err(e) => log::debug!(target: &self.config.loggers[1],
+                    "serf: Rejected coordinate from {}: {e}", probe.name),
             }
         }
     }

@@ -17,6 +17,7 @@ use super::merge_filter::Candidate;
 use super::suspicion::Suspicion;
 use super::timer::Timer;
 use crate::structs::MemberStatus;
+use crate::telemetry::metrics;
 
 /// Bytes of a node's name, at most.
 pub(super) const MAX_NAME: usize = 512;
@@ -161,6 +162,7 @@ impl Pool {
             node.status = NodeStatus::Alive;
             node.since = now;
         }
+        metrics::MEMBERLIST_ALIVE.incr();
         self.broadcast(&m.node, &Message::Alive(m.clone()));
         match was {
             NodeStatus::Dead | NodeStatus::Left => self.node_joined(&m.node),
@@ -233,6 +235,7 @@ impl Pool {
         node.incarnation = m.incarnation;
         node.status = NodeStatus::Suspect;
         node.since = now;
+        metrics::MEMBERLIST_SUSPECT.incr();
         self.broadcast(&m.node, &Message::Suspect(m.clone()));
     }
 
@@ -294,6 +297,7 @@ impl Pool {
         } else {
             NodeStatus::Dead
         };
+        metrics::MEMBERLIST_DEAD.incr();
         if own {
             self.broadcast_own_end(m);
         } else {

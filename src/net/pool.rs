@@ -34,8 +34,9 @@ pub const MAX_MESSAGE: usize = 64 << 20;
 const IDLE_LIMIT: Duration = Duration::from_secs(127);
 /// Time between the probes of an idle connection, as Go's.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// Idle streams kept per connection.
-const MAX_IDLE_STREAMS: usize = 32;
+/// Idle streams kept per connection: a new one costs more than the call. Each sweep lets go of half of those that
+/// were not needed meanwhile.
+const MAX_IDLE_STREAMS: usize = 256;
 
 /// Runs a future beside the caller; dropping the task ends it.
 pub type Spawner = Arc<dyn Fn(Pin<Box<dyn Future<Output = ()> + Send>>) -> Task<()> + Send + Sync>;
@@ -77,17 +78,56 @@ impl CallError {
 /// One stream with its call counter's reader.
 type RpcStream = MessageReader<MuxStream>;
 
+/// Streams that carry no call, the last used on top.
+#[derive(Default)]
+struct Idle {
+    streams: Vec<RpcStream>,
+    /// The fewest there were since the last sweep: so many were not needed.
+    spare: usize,
+}
+
+impl Idle {
+    fn take(&mut self) -> Option<RpcStream> {
+        let stream = self.streams.pop();
+        self.spare = self.spare.min(self.streams.len());
+        stream
+    }
+
+    /// Keeps a stream; gives it back when there are enough.
+    fn put(&mut self, stream: RpcStream) -> Option<RpcStream> {
+        if self.streams.len() >= MAX_IDLE_STREAMS {
+            return Some(stream);
+        }
+        self.streams.push(stream);
+        None
+    }
+
+    /// Half of what was not needed since this was last asked for.
+    fn let_go(&mut self) -> Vec<RpcStream> {
+        let gone = self.streams.drain(..self.spare.div_ceil(2)).collect();
+        self.spare = self.streams.len();
+        gone
+    }
+}
+
 struct Conn {
     opener: Opener,
-    idle: Mutex<Vec<RpcStream>>,
+    idle: Mutex<Idle>,
     /// When it was last used, in seconds of the pool's time.
     used: AtomicU64,
     /// Without it nothing moves any more: calls under way end as those of a broken connection.
     driver: Mutex<Option<Task<()>>>,
 }
 
-/// At most one connection to each server; the async lock makes callers share one dial.
-type Slot = Arc<smol::lock::Mutex<Option<Arc<Conn>>>>;
+/// At most one connection to each server.
+#[derive(Default)]
+struct Place {
+    open: Mutex<Option<Arc<Conn>>>,
+    /// Callers share one dial.
+    dialling: smol::lock::Mutex<()>,
+}
+
+type Slot = Arc<Place>;
 
 /// Connections to servers, shared by everything that calls.
 pub struct Pool {
@@ -133,7 +173,7 @@ impl Pool {
         let bytes = rpc::request(seq, request)
             .map_err(|e| CallError::Remote(Error::new(format!("rpc: {e}"))))?;
         let conn = self.connection(to).await?;
-        let reused = lock(&conn.idle).pop();
+        let reused = lock(&conn.idle).take();
         let outcome = match reused {
             // The server may have closed an idle stream meanwhile; then it has not heard of the call.
             Some(mut stream) => match send(&mut stream, &bytes).await {
@@ -145,15 +185,15 @@ impl Pool {
         conn.used.store(self.now(), Ordering::Relaxed);
         match outcome {
             Ok((stream, reply)) => {
-                let mut idle = lock(&conn.idle);
-                if idle.len() < MAX_IDLE_STREAMS {
-                    idle.push(stream);
+                let surplus = lock(&conn.idle).put(stream);
+                if let Some(stream) = surplus {
+                    self.end(stream);
                 }
                 Ok(reply)
             }
             Err(error) => {
                 if conn.opener.is_closed() {
-                    self.forget(to, &conn).await;
+                    self.forget(to, &conn);
                 }
                 Err(error)
             }
@@ -163,55 +203,78 @@ impl Pool {
     /// Closes the connection to a server that is known to be gone; calls that wait for it fail at once.
     pub fn close(&self, to: SocketAddr) {
         let slot = lock(&self.slots).remove(&to);
-        // A slot that is locked has a dial under way, which whoever waits for it gives up by itself.
-        let conn = slot.and_then(|slot| slot.try_lock()?.take());
+        // A dial that is under way is given up by whoever waits for it.
+        let conn = slot.and_then(|slot| lock(&slot.open).take());
         if let Some(conn) = conn {
             let driver = lock(&conn.driver).take();
             drop(driver);
         }
     }
 
-    /// Closes the connections that nobody used for a while.
-    pub async fn sweep(&self) {
+    /// Closes the connections that nobody used for a while, and streams that were not needed.
+    pub fn sweep(&self) {
         let now = self.now();
-        let slots: Vec<(SocketAddr, Slot)> = {
-            let slots = lock(&self.slots);
-            slots.iter().map(|(a, s)| (*a, s.clone())).collect()
-        };
-        for (_, slot) in slots {
-            let mut conn = slot.lock().await;
-            let stale = conn.as_ref().is_some_and(|c| {
-                let unused = now.saturating_sub(c.used.load(Ordering::Relaxed));
-                // Whoever is in the middle of a call holds the connection too.
-                Arc::strong_count(c) == 1 && unused > IDLE_LIMIT.as_secs()
-            });
-            if stale {
-                *conn = None;
-            }
+        let slots: Vec<Slot> = lock(&self.slots).values().cloned().collect();
+        for slot in slots {
+            let conn = {
+                let mut open = lock(&slot.open);
+                let stale = open.as_ref().is_some_and(|c| {
+                    let unused = now.saturating_sub(c.used.load(Ordering::Relaxed));
+                    // Whoever is in the middle of a call holds the connection too.
+                    Arc::strong_count(c) == 1 && unused > IDLE_LIMIT.as_secs()
+                });
+                if stale {
+                    *open = None;
+                }
+                open.clone()
+            };
+            let spare = conn.map(|conn| lock(&conn.idle).let_go());
+            spare
+                .into_iter()
+                .flatten()
+                .for_each(|stream| self.end(stream));
         }
-        lock(&self.slots).retain(|_, slot| slot.try_lock().is_none_or(|conn| conn.is_some()));
+        // Whoever dials, or is about to, holds the slot too.
+        lock(&self.slots)
+            .retain(|_, slot| Arc::strong_count(slot) > 1 || lock(&slot.open).is_some());
     }
 
     fn now(&self) -> u64 {
         self.began.elapsed().as_secs()
     }
 
-    async fn forget(&self, to: SocketAddr, broken: &Arc<Conn>) {
+    /// Ends a stream in order: one that is only dropped is reset, which servers complain of.
+    fn end(&self, mut stream: RpcStream) {
+        let close = async move {
+            // The connection may have ended.
+            let _ = stream.get_mut().close().await;
+        };
+        (self.spawn)(Box::pin(close)).detach();
+    }
+
+    fn forget(&self, to: SocketAddr, broken: &Arc<Conn>) {
         let slot = lock(&self.slots).get(&to).cloned();
         if let Some(slot) = slot {
-            let mut conn = slot.lock().await;
-            if conn.as_ref().is_some_and(|c| Arc::ptr_eq(c, broken)) {
-                *conn = None;
-            }
+            lock(&slot.open).take_if(|c| Arc::ptr_eq(c, broken));
         }
+    }
+
+    /// The connection of a slot, if it has one that works.
+    fn open_in(&self, slot: &Place) -> Option<Arc<Conn>> {
+        let open = lock(&slot.open);
+        let conn = open.as_ref().filter(|c| !c.opener.is_closed())?;
+        conn.used.store(self.now(), Ordering::Relaxed);
+        Some(conn.clone())
     }
 
     async fn connection(&self, to: SocketAddr) -> Result<Arc<Conn>, CallError> {
         let slot = lock(&self.slots).entry(to).or_default().clone();
-        let mut conn = slot.lock().await;
-        if let Some(open) = conn.as_ref().filter(|c| !c.opener.is_closed()) {
-            open.used.store(self.now(), Ordering::Relaxed);
-            return Ok(open.clone());
+        if let Some(conn) = self.open_in(&slot) {
+            return Ok(conn);
+        }
+        let _dialling = slot.dialling.lock().await;
+        if let Some(conn) = self.open_in(&slot) {
+            return Ok(conn);
         }
         let unreachable = |why: &dyn std::fmt::Display| {
             CallError::Unreachable(format!("failed to get conn: {why}"))
@@ -231,7 +294,7 @@ impl Pool {
             used: AtomicU64::new(self.now()),
             driver: Mutex::new(Some((self.spawn)(Box::pin(driver)))),
         });
-        *conn = Some(fresh.clone());
+        *lock(&slot.open) = Some(fresh.clone());
         Ok(fresh)
     }
 }
@@ -300,6 +363,6 @@ pub async fn sweeper(pool: std::sync::Weak<Pool>) {
         let Some(pool) = pool.upgrade() else {
             return;
         };
-        pool.sweep().await;
+        pool.sweep();
     }
 }

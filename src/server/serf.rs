@@ -21,7 +21,6 @@ use crate::serf::join::Joiner;
 use crate::serf::settings::{ServerPools, start_error};
 use crate::serf::{Area, Notice, ServerMeta};
 use crate::structs::{self, Error, MemberStatus, Result};
-use crate::telemetry::metrics;
 
 /// How often servers missing in the WAN pool are looked for.
 const FLOOD_INTERVAL: Duration = Duration::from_secs(60);
@@ -98,7 +97,6 @@ async fn follow_lan(server: Arc<Server>, events: Receiver<Event>) {
                 payload,
                 ..
             } => {
-                metrics::SERF_EVENTS.incr();
                 server.user_event(ltime, &name, payload);
             }
             _ => {}
@@ -158,7 +156,6 @@ impl Server {
         let name = meta.name.as_str();
         match change {
             Change::Join => {
-                metrics::SERF_MEMBER_JOIN.incr();
                 if name != self.options.node_name {
                     log::info!(target: "agent.server", server:% = server_text(&meta); "Adding LAN server");
                 }

@@ -27,7 +27,7 @@ pub enum Statsd {
 pub struct Settings {
     /// `consul` unless configured.
     pub metrics_prefix: String,
-    /// The host's name, shown in gauges; `None` with `disable_hostname`.
+    /// The host's name, shown in gauges once metrics go somewhere; `None` with `disable_hostname`.
     pub host: Option<String>,
     /// Whether metrics that no rule names are shown.
     pub filter_default: bool,
@@ -64,7 +64,7 @@ static SETTINGS: Mutex<Option<Arc<Settings>>> = Mutex::new(None);
 ///
 /// # Errors
 /// When it asks for a sink that does not exist here.
-pub fn init(settings: Settings) -> Result<()> {
+pub fn init(mut settings: Settings) -> Result<()> {
     if let Some(name) = settings.circonus.first() {
         return Err(Error::new(format!(
             "telemetry.circonus_{name}: Circonus is not supported: remove the circonus_ settings, or use \
@@ -74,6 +74,10 @@ pub fn init(settings: Settings) -> Result<()> {
     let keep = !settings.prometheus_retention_time.is_zero();
     KEEP.store(keep, Ordering::Relaxed);
     EMIT.store(settings.statsd.is_some(), Ordering::Relaxed);
+    // A sink gives the gauges the host's name; without one Consul shows them bare.
+    if settings.statsd.is_none() && !keep {
+        settings.host = None;
+    }
     *lock(&SETTINGS) = Some(Arc::new(settings));
     // From now on time counts.
     turn();

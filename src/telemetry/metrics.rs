@@ -9,6 +9,7 @@ pub static CLIENT_RPC: Counter = Counter::new("client.rpc");
 pub static CLIENT_RPC_EXCEEDED: Counter = Counter::new("client.rpc.exceeded");
 pub static CLIENT_RPC_FAILED: Counter = Counter::new("client.rpc.failed");
 pub static RPC_ACCEPT_CONN: Counter = Counter::new("rpc.accept_conn");
+pub static RPC_RAFT_HANDOFF: Counter = Counter::new("rpc.raft_handoff");
 pub static RPC_REQUEST: Counter = Counter::new("rpc.request");
 pub static RPC_REQUEST_ERROR: Counter = Counter::new("rpc.request_error");
 pub static RPC_QUERY: Counter = Counter::new("rpc.query");
@@ -27,6 +28,7 @@ pub static RAFT_COMMIT_TIME: Sample = Sample::new("raft.commitTime");
 pub static RAFT_DISPATCH_LOG: Sample = Sample::new("raft.leader.dispatchLog");
 pub static RAFT_FSM_APPLY: Sample = Sample::new("raft.fsm.apply");
 pub static RAFT_FSM_ENQUEUE: Sample = Sample::new("raft.fsm.enqueue");
+pub static RAFT_LAST_CONTACT: Sample = Sample::new("raft.leader.lastContact");
 pub static RAFT_APPLIED_INDEX: Gauge = Gauge::new("raft.applied_index");
 pub static RAFT_LAST_INDEX: Gauge = Gauge::new("raft.last_index");
 pub static RAFT_COMMIT_NUM_LOGS: Gauge = Gauge::new("raft.commitNumLogs");
@@ -61,9 +63,30 @@ pub static LEADER_REAP_TOMBSTONES: Sample = Sample::new("leader.reapTombstones")
 pub static AUTOPILOT_HEALTHY: Gauge = Gauge::new("autopilot.healthy");
 pub static AUTOPILOT_FAILURE_TOLERANCE: Gauge = Gauge::new("autopilot.failure_tolerance");
 
-// The gossip pool.
+// The gossip pools; an event's name follows `serf.events`.
 pub static SERF_EVENTS: Counter = Counter::new("serf.events");
 pub static SERF_MEMBER_JOIN: Counter = Counter::new("serf.member.join");
+pub static SERF_MEMBER_UPDATE: Counter = Counter::new("serf.member.update");
+pub static SERF_MEMBER_FAILED: Counter = Counter::new("serf.member.failed");
+pub static SERF_MEMBER_LEFT: Counter = Counter::new("serf.member.left");
+pub static SERF_MSGS_RECEIVED: Sample = Sample::new("serf.msgs.received");
+pub static SERF_MSGS_SENT: Sample = Sample::new("serf.msgs.sent");
+pub static SERF_QUEUE_EVENT: Sample = Sample::new("serf.queue.Event");
+pub static SERF_QUEUE_INTENT: Sample = Sample::new("serf.queue.Intent");
+pub static SERF_QUEUE_QUERY: Sample = Sample::new("serf.queue.Query");
+pub static SERF_ADJUSTMENT: Sample = Sample::new("serf.coordinate.adjustment-ms");
+pub static SERF_SNAPSHOT_APPEND: Sample = Sample::new("serf.snapshot.appendLine");
+pub static MEMBERLIST_HEALTH: Gauge = Gauge::new("memberlist.health.score");
+pub static MEMBERLIST_DEGRADED: Counter = Counter::new("memberlist.degraded.probe");
+pub static MEMBERLIST_PROBE: Sample = Sample::new("memberlist.probeNode");
+pub static MEMBERLIST_ALIVE: Counter = Counter::new("memberlist.msg.alive");
+pub static MEMBERLIST_SUSPECT: Counter = Counter::new("memberlist.msg.suspect");
+pub static MEMBERLIST_DEAD: Counter = Counter::new("memberlist.msg.dead");
+pub static MEMBERLIST_PACKETS_SENT: Sample = Sample::adding("memberlist.udp.sent");
+pub static MEMBERLIST_PACKETS_RECEIVED: Sample = Sample::adding("memberlist.udp.received");
+pub static MEMBERLIST_STREAM_ACCEPT: Counter = Counter::new("memberlist.tcp.accept");
+pub static MEMBERLIST_STREAM_CONNECT: Counter = Counter::new("memberlist.tcp.connect");
+pub static MEMBERLIST_STREAM_SENT: Sample = Sample::adding("memberlist.tcp.sent");
 
 // DNS; Consul labels these with the node's name, see `dns_domain_query` and its like.
 pub static DNS_STALE_QUERIES: Counter = Counter::new("dns.stale_queries");

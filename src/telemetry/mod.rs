@@ -416,8 +416,17 @@ pub fn counter(name: &str, labels: &[(&str, &str)]) -> Option<&'static Counter> 
 
 /// The sample of this name and these labels; `None` when there are too many series already.
 pub fn sample(name: &str, labels: &[(&str, &str)]) -> Option<&'static Sample> {
+    made_sample(name, labels, false)
+}
+
+/// As [`sample`], shown among the counters.
+pub fn adding_sample(name: &str, labels: &[(&str, &str)]) -> Option<&'static Sample> {
+    made_sample(name, labels, true)
+}
+
+fn made_sample(name: &str, labels: &[(&str, &str)], adds: bool) -> Option<&'static Sample> {
     match make(name, labels, |name| {
-        let made: &'static Sample = Box::leak(Box::new(Sample::named(name, false)));
+        let made: &'static Sample = Box::leak(Box::new(Sample::named(name, adds)));
         made.known.store(true, Ordering::Relaxed);
         Series::Sample(made)
     })? {

@@ -19,6 +19,7 @@ use crate::gossip::snapshot::Write;
 use crate::gossip::{Keyring, MAX_KEYS};
 use crate::net::dial::errno_text;
 use crate::structs::{Error, Result};
+use crate::telemetry::{Timed, metrics};
 
 /// Most bytes of a snapshot that are read: many times what the largest pool writes.
 const MAX_SNAPSHOT: u64 = 16 << 20;
@@ -152,6 +153,7 @@ impl SnapshotFile {
 
     /// Replaces the file if asked to, then appends.
     fn write(&mut self, whole: Option<&str>, lines: &str) -> io::Result<()> {
+        let _timed = Timed::start(&metrics::SERF_SNAPSHOT_APPEND);
         if let Some(whole) = whole {
             self.file = None;
             let mut compact = self.path.clone().into_os_string();

@@ -14,11 +14,18 @@ use super::sockets;
 use crate::drive::clock::Instant;
 use crate::drive::runtime::Handle;
 use crate::drive::tasks::TaskSet;
-use crate::gossip::{self, Event, KeyOperation, KeyOutcome, Member, Output, Pool};
+use crate::gossip::{self, Change, Event, KeyOperation, KeyOutcome, Member, Output, Pool};
 use crate::net::udp::UdpListener;
+use crate::telemetry::{self, metrics};
 
 /// Events that wait for their reader, at most.
 const MAX_EVENTS: usize = 4096;
+
+/// How often the lengths of the queues are told, as Serf does.
+const QUEUE_CHECK: Duration = Duration::from_secs(30);
+
+/// Bytes of an event's name that has a counter, at most.
+const MAX_COUNTED_NAME: usize = 128;
 
 /// How many were reached, and what went wrong with the others.
 type Joined = (usize, Vec<(SocketAddr, String)>);
@@ -34,6 +41,8 @@ pub(super) struct Core {
     /// Outgoing connections; none any more after the end.
     dials: Option<TaskSet>,
     lost_events: u64,
+    /// When the lengths of the queues were last told.
+    queues_counted_at: Duration,
 }
 
 pub(super) struct Shared {
@@ -68,6 +77,7 @@ impl Shared {
             sleeps_until: None,
             dials: Some(TaskSet::new(runtime.clone())),
             lost_events: 0,
+            queues_counted_at: Duration::ZERO,
         };
         let shared = Arc::new(Self {
             core: Mutex::new(core),
@@ -102,6 +112,7 @@ impl Shared {
     fn carry_out(self: &Arc<Self>, core: &mut Core, output: Output) {
         match output {
             Output::Packet { to, bytes } => {
+                metrics::MEMBERLIST_PACKETS_SENT.add(bytes.len() as f64);
                 if let Err(e) = self.udp.send_to(&bytes, to) {
                     let why = crate::net::dial::errno_text(&e);
                     log::error!(target: &self.loggers[0], "memberlist: Failed to send UDP message to {to}: {why}");
@@ -133,6 +144,7 @@ impl Shared {
 
     /// Hands an event to who waits for it, or to the pool's owner.
     fn deliver(&self, core: &mut Core, event: Event) {
+        count(&event);
         // Who asked may have gone away.
         match event {
             Event::Joined {
@@ -221,7 +233,13 @@ impl Shared {
 
     /// Time has passed.
     pub fn tick(self: &Arc<Self>) {
-        self.feed(|core, now| core.pool.tick(now));
+        self.feed(|core, now| {
+            core.pool.tick(now);
+            if now >= core.queues_counted_at + QUEUE_CHECK {
+                core.queues_counted_at = now;
+                count_queues(&core.pool);
+            }
+        });
     }
 
     /// When to tick next; the loop sleeps until then.
@@ -244,6 +262,38 @@ impl Shared {
         self.files.end();
         self.events.close();
     }
+}
+
+/// Counts what happens in a pool.
+fn count(event: &Event) {
+    match event {
+        Event::Member(change, _) => match change {
+            Change::Join => metrics::SERF_MEMBER_JOIN.incr(),
+            Change::Update => metrics::SERF_MEMBER_UPDATE.incr(),
+            Change::Failed => metrics::SERF_MEMBER_FAILED.incr(),
+            Change::Leave => metrics::SERF_MEMBER_LEFT.incr(),
+            Change::Reap => {}
+        },
+        Event::User { name, .. } => {
+            metrics::SERF_EVENTS.incr();
+            // What is longer has no series of its own.
+            let named = name.len() <= MAX_COUNTED_NAME;
+            if named && let Some(counter) = telemetry::counter(&format!("serf.events.{name}"), &[])
+            {
+                counter.incr();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Tells how long the queues of Serf's messages are.
+fn count_queues(pool: &Pool) {
+    let stats = pool.stats();
+    let length = |name: &str| stats.get(name).copied().unwrap_or(0) as f64;
+    metrics::SERF_QUEUE_EVENT.add(length("event_queue"));
+    metrics::SERF_QUEUE_INTENT.add(length("intent_queue"));
+    metrics::SERF_QUEUE_QUERY.add(length("query_queue"));
 }
 
 /// A poisoned lock means that a thread panicked; what it guards here is always whole.

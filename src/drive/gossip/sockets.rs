@@ -23,6 +23,7 @@ use crate::net::acceptor::{Accepted, Acceptor};
 use crate::net::dial;
 use crate::net::udp::UdpListener;
 use crate::structs::{Error, Result};
+use crate::telemetry::metrics;
 
 /// Longest datagram.
 const MAX_DATAGRAM: usize = 65_536;
@@ -135,6 +136,7 @@ enum Woken {
 }
 
 fn take(shared: &Arc<Shared>, from: SocketAddr, bytes: &[u8]) {
+    metrics::MEMBERLIST_PACKETS_RECEIVED.add(bytes.len() as f64);
     let from = canonical(from);
     shared.feed(|core, now| core.pool.handle_packet(now, from, bytes));
 }
@@ -179,6 +181,7 @@ pub(super) async fn serve_tcp(
         loop {
             match acceptor.accept().await {
                 Ok(Some(accepted)) if connections.len() < MAX_CONNECTIONS => {
+                    metrics::MEMBERLIST_STREAM_ACCEPT.incr();
                     let (shared, logger) = (shared.clone(), logger.clone());
                     let held = Held {
                         all: held.clone(),
@@ -223,6 +226,7 @@ async fn serve_connection(
     drop(message);
     let sent = stream.write_all(&answer).await;
     sent.map_err(|e| dial::errno_text(&e))?;
+    metrics::MEMBERLIST_STREAM_SENT.add(answer.len() as f64);
     // The peer may be gone already.
     let _ = stream.close().await;
     Ok(())
@@ -238,9 +242,11 @@ pub(super) async fn dial(
     let mut stream = dial::within(left, to, None)
         .await
         .map_err(|e| e.to_string())?;
+    metrics::MEMBERLIST_STREAM_CONNECT.incr();
     let exchange = async {
         let sent = stream.write_all(&bytes).await;
         sent.map_err(|e| dial::errno_text(&e))?;
+        metrics::MEMBERLIST_STREAM_SENT.add(bytes.len() as f64);
         drop(bytes);
         let answer = read_message(&mut stream, |_| true).await?;
         answer.ok_or_else(|| "EOF".to_owned())

@@ -27,6 +27,7 @@ use crate::net::message::MessageReader;
 use crate::raft::rpc::{self, RpcError};
 use crate::raft::{Message, ServerId};
 use crate::store::snapshot::archive;
+use crate::telemetry::{self, Sample, metrics};
 
 /// First byte of a connection for Raft.
 pub const RAFT: u8 = 1;
@@ -228,6 +229,7 @@ async fn run_connection<R>(
         Answer(Vec<u8>),
     }
     let stream = dial(network, peer, address).await?;
+    let mut figures = Figures::of(peer);
     let (reader, mut writer) = smol::io::split(stream);
     let mut answers = MessageReader::new(reader);
     if let Some((first, _)) = sent.front() {
@@ -257,13 +259,52 @@ async fn run_connection<R>(
                 }
             }
             Event::Answer(bytes) => {
-                let Some((request, _)) = sent.pop_front() else {
+                let Some((request, since)) = sent.pop_front() else {
                     return Err(io::ErrorKind::InvalidData.into());
                 };
                 let answer = rpc::decode_response(&request, &bytes).map_err(io::Error::other);
+                figures.answered(&request, since);
                 report(mailbox, peer, request.seq(), answer).await;
             }
         }
+    }
+}
+
+/// What is told of a peer's answers, under Consul's names.
+struct Figures {
+    rpc: Option<&'static Sample>,
+    logs: Option<&'static Sample>,
+    heartbeat: Option<&'static Sample>,
+    last: Instant,
+}
+
+impl Figures {
+    fn of(peer: &str) -> Self {
+        let name = |what: &str| format!("raft.replication.{what}.{peer}");
+        Self {
+            rpc: telemetry::sample(&name("appendEntries.rpc"), &[]),
+            logs: telemetry::adding_sample(&name("appendEntries.logs"), &[]),
+            heartbeat: telemetry::sample(&name("heartbeat"), &[]),
+            last: clock::now(),
+        }
+    }
+
+    /// The answer to a request that was sent then has come.
+    fn answered(&mut self, request: &Message, since: Instant) {
+        let Message::AppendEntries(m) = request else {
+            return;
+        };
+        let now = clock::now();
+        metrics::RAFT_LAST_CONTACT.record(now - self.last);
+        self.last = now;
+        let took = now - since;
+        if m.prev_index == 0 && m.entries.is_empty() {
+            self.heartbeat.into_iter().for_each(|s| s.record(took));
+            return;
+        }
+        self.rpc.into_iter().for_each(|s| s.record(took));
+        let count = m.entries.len() as f64;
+        self.logs.into_iter().for_each(|s| s.add(count));
     }
 }
 

@@ -146,7 +146,10 @@ async fn serve(
             calls::serve_multiplexed(server, runtime, connection.stream).await;
             return;
         }
-        RAFT => server.raft.serve(connection.stream).await,
+        RAFT => {
+            crate::telemetry::metrics::RPC_RAFT_HANDOFF.incr();
+            server.raft.serve(connection.stream).await
+        }
         kind::SNAPSHOT => snapshot::serve(server, connection.stream).await,
         unknown => {
             log::error!(
