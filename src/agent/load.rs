@@ -82,7 +82,10 @@ impl Agent {
                 if e.is(super::service::INVALID_CHECKS) {
                     return e;
                 }
-                let id = quote(&definition.id);
+                let id = match definition.id.as_str() {
+                    "" => quote(&definition.name),
+                    id => quote(id),
+                };
                 Error::new(format!("Failed to register service {id}: {e}"))
             })?;
         }

@@ -108,6 +108,9 @@ pub struct Settings {
     pub a_record_limit: usize,
 }
 
+/// Where recursors listen whose addresses do not say.
+const RECURSOR_PORT: u16 = 53;
+
 impl Settings {
     /// The settings that a configuration asks for. The token is Consul's: `acl.tokens.dns`, else the
     /// default one.
@@ -129,7 +132,7 @@ impl Settings {
             settings.alt_domain = Some(name.to_lowercase());
         }
         for recursor in &config.dns.recursors {
-            let found = dial::resolve(recursor).await;
+            let found = dial::resolve(&dial::with_port(recursor, RECURSOR_PORT)).await;
             let found =
                 found.map_err(|e| Error::new(format!("Invalid recursor address: {}", e.text())))?;
             settings.recursors.extend(found.first());

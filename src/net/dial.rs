@@ -42,6 +42,18 @@ pub fn split_host_port(address: &str) -> Result<(&str, &str)> {
     Ok((host, port))
 }
 
+/// `host:port` of an address that may leave the port out: a host, an IP address, or an IPv6 address in brackets.
+pub fn with_port(address: &str, port: u16) -> String {
+    let inner = address.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
+    if let Ok(ip) = inner.unwrap_or(address).parse::<IpAddr>() {
+        return SocketAddr::new(ip, port).to_string();
+    }
+    match address.contains(':') {
+        true => address.to_owned(),
+        false => format!("{address}:{port}"),
+    }
+}
+
 /// The socket addresses of `host:port`; an empty host is this machine.
 ///
 /// # Errors
@@ -227,6 +239,21 @@ pub fn errno_text(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_left_out() {
+        for (address, whole) in [
+            ("8.8.8.8", "8.8.8.8:53"),
+            ("8.8.8.8:5353", "8.8.8.8:5353"),
+            ("::1", "[::1]:53"),
+            ("[::1]", "[::1]:53"),
+            ("[::1]:5353", "[::1]:5353"),
+            ("localhost", "localhost:53"),
+            ("localhost:5353", "localhost:5353"),
+        ] {
+            assert_eq!(with_port(address, 53), whole);
+        }
+    }
 
     #[test]
     fn addresses_split_as_in_go() {

@@ -30,7 +30,11 @@ pub struct ServerFiles {
     pub ca_path: Option<PathBuf>,
     /// Refuse clients without a certificate of these authorities.
     pub verify_incoming: bool,
+    /// Refuse TLS 1.2 (`tls_min_version = "tls13"`).
+    pub only_tls13: bool,
 }
+
+static ONLY_TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// Builds the TLS side of a listener.
 ///
@@ -45,7 +49,11 @@ pub fn server_config(files: &ServerFiles) -> io::Result<Arc<ServerConfig>> {
         .map_err(|e| bad(&files.key_file, &format!("no usable private key: {e}")))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(if files.only_tls13 {
+            ONLY_TLS13
+        } else {
+            rustls::DEFAULT_VERSIONS
+        })
         .map_err(io::Error::other)?;
     let builder = if files.verify_incoming {
         let roots = Arc::new(authorities(files)?);

@@ -11,7 +11,8 @@ mod file;
 mod format;
 mod syslog;
 
-use std::io::Write;
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use smol::channel::{Receiver, Sender, TrySendError};
 
 use crate::config;
+use crate::net::dial::errno_text;
 use crate::structs::{Error, Result};
 
 use file::LogFile;
@@ -79,6 +81,26 @@ impl Backend {
     }
 }
 
+/// At boot the agent may be there before syslog is: how often that is tried again, and after how long.
+const SYSLOG_TRIES: u32 = 12;
+const SYSLOG_PAUSE: Duration = Duration::from_secs(5);
+
+/// Nothing runs yet that could be held up by waiting here.
+fn open_syslog(facility: &str) -> Result<Syslog> {
+    let failed = |e: &dyn fmt::Display| format!("Syslog setup error: {e}");
+    for _ in 0..SYSLOG_TRIES {
+        match Syslog::open(facility) {
+            Ok(syslog) => return Ok(syslog),
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                return Err(Error::new(failed(&e)));
+            }
+            Err(e) => eprintln!("==> {}, trying again in 5s", failed(&e)),
+        }
+        std::thread::sleep(SYSLOG_PAUSE);
+    }
+    Syslog::open(facility).map_err(|e| Error::new(failed(&e)))
+}
+
 /// Sets the log up as configured; lines are kept back until [`release`]. A second call changes nothing.
 ///
 /// # Errors
@@ -95,11 +117,13 @@ pub fn init(options: &config::Log) -> Result<()> {
         };
         let size = u64::try_from(options.rotate_bytes).unwrap_or(0);
         let opened = LogFile::open(&options.file, size, age, options.rotate_max_files);
-        Some(opened.map_err(|e| Error::new(format!("Failed to setup logging: {e}")))?)
+        Some(opened.map_err(|e| {
+            let (file, why) = (&options.file, errno_text(&e));
+            Error::new(format!("Failed to setup logging: open {file}: {why}"))
+        })?)
     };
     let syslog = if options.syslog {
-        let opened = Syslog::open(&options.syslog_facility);
-        Some(opened.map_err(|e| Error::new(format!("Syslog setup error: {e}")))?)
+        Some(open_syslog(&options.syslog_facility)?)
     } else {
         None
     };

@@ -34,7 +34,10 @@ impl Syslog {
         let number = FACILITIES
             .iter()
             .position(|f| f.eq_ignore_ascii_case(name))
-            .ok_or_else(|| io::Error::other(format!("invalid syslog facility: {name}")))?;
+            .ok_or_else(|| {
+                let text = format!("invalid syslog facility: {name}");
+                io::Error::new(io::ErrorKind::InvalidInput, text)
+            })?;
         let socket = UnixDatagram::unbound()?;
         // A full syslog must not hold up the agent.
         socket.set_nonblocking(true)?;

@@ -77,6 +77,7 @@ fn start(parsed: &Parsed) -> Result<u8, String> {
     let Loaded { config, warnings } = config::load(parsed, &host)?;
     check_log_level(&config)?;
     refuse_unsupported(&config)?;
+    options::check_tls(&config)?;
     let node_id = identity::node_id(&config)?;
     logging::init(&config.log).map_err(|e| e.to_string())?;
     if !config.log.json {

@@ -7,6 +7,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::config::{Config, ListenAddr};
 use crate::drive::Rate;
+use crate::net::dial::errno_text;
 use crate::net::{ListenerConfig, UnixSocket};
 use crate::structs::AutopilotConfig;
 use crate::{client, http, net, raft, server, store, ui};
@@ -140,6 +141,40 @@ pub fn check_protocols(config: &Config) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Refuses TLS versions that do not exist, and files that cannot be read.
+///
+/// # Errors
+/// In Consul's words, where it has some.
+pub fn check_tls(config: &Config) -> Result<(), String> {
+    let tls = &config.tls;
+    if !TLS_VERSIONS.contains(&tls.min_version.as_str()) {
+        return Err(format!(
+            "TLSMinVersion: value {} not supported, please specify one of [{}]",
+            tls.min_version,
+            TLS_VERSIONS.join(", ")
+        ));
+    }
+    let readable = |what: &str, path: &str| match std::fs::File::open(path) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("{what}: open {path}: {}", errno_text(&e))),
+    };
+    let pair = [tls.cert_file.as_str(), tls.key_file.as_str()];
+    if pair.iter().all(|file| !file.is_empty()) {
+        for file in pair {
+            readable("Failed to load cert/key pair", file)?;
+        }
+    } else if !config.https_addrs.is_empty() {
+        return Err("'ports.https' needs 'cert_file' and 'key_file'".to_owned());
+    }
+    match tls.ca_file.as_str() {
+        "" => Ok(()),
+        file => readable(&format!("Error loading from {file}"), file),
+    }
+}
+
+/// What `tls_min_version` may be. Below TLS 1.2 nothing is spoken all the same.
+const TLS_VERSIONS: [&str; 4] = ["tls10", "tls11", "tls12", "tls13"];
 
 /// How access control is set up on a client agent.
 pub fn client_acl(config: &Config) -> client::AclOptions {
@@ -283,6 +318,7 @@ pub fn listeners(config: &Config) -> Result<Vec<(&'static str, ListenerConfig)>,
         ca_file: (!tls.ca_file.is_empty()).then(|| tls.ca_file.clone().into()),
         ca_path: (!tls.ca_path.is_empty()).then(|| tls.ca_path.clone().into()),
         verify_incoming: tls.verify_incoming || tls.verify_incoming_https,
+        only_tls13: tls.min_version == "tls13",
     };
     let server = net::tls::server_config(&files).map_err(|e| e.to_string())?;
     for address in &config.https_addrs {
