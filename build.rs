@@ -4,12 +4,14 @@
 //! the feature `ui` off the list is empty.
 //!
 //! Links the program with packed relative relocations where the system's C library can read them (glibc from 2.36
-//! on): 200 KB less of a position-independent program are tables of them.
+//! on): 200 KB less of a position-independent program are tables of them. A release, in which a panic aborts, is linked
+//! without the standard library's tables for unwinding, 840 KB, where the linker can leave them out.
 
 use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use flate2::{Compression, write::GzEncoder};
 
@@ -19,6 +21,7 @@ fn main() {
     let folder = root.join("src/ui/page");
     println!("cargo::rerun-if-changed=build.rs");
     let native = env::var_os("HOST") == env::var_os("TARGET");
+    leave_out_unwinding(&out);
     if native && libc_reads_packed() {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
@@ -53,6 +56,53 @@ fn main() {
         all.0
     );
     fs::write(out.join("ui_assets.rs"), text).expect("the build's directory can be written");
+}
+
+/// What a linker script of its own takes out of the sections that the linker keeps.
+const NO_UNWINDING: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.eh_frame.*) *(.gcc_except_table) \
+                            *(.gcc_except_table.*) } } INSERT AFTER .rodata;\n";
+
+/// The standard library comes compiled with tables for unwinding, which a program that aborts never reads. GNU's and
+/// LLVM's linkers can be told; whether this one can is tried.
+fn leave_out_unwinding(out: &Path) {
+    let is = |name: &str, value: &str| env::var_os(name).is_some_and(|found| found == value);
+    if !is("PROFILE", "release") || !is("CARGO_CFG_TARGET_OS", "linux") {
+        return;
+    }
+    let script = out.join("no-unwinding.ld");
+    fs::write(&script, NO_UNWINDING).expect("the build's directory can be written");
+    let arguments = [
+        "-Wl,--no-eh-frame-hdr".to_owned(),
+        format!("-Wl,-T,{}", script.display()),
+    ];
+    if can_link(out, &arguments) {
+        for argument in arguments {
+            println!("cargo::rustc-link-arg-bins={argument}");
+        }
+    }
+}
+
+/// Whether a program of one line can be linked with these arguments.
+fn can_link(out: &Path, arguments: &[String]) -> bool {
+    let (source, program) = (out.join("probe.rs"), out.join("probe"));
+    fs::write(&source, "fn main() {}\n").expect("the build's directory can be written");
+    let variable = |name: &str| env::var_os(name).unwrap_or_default();
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc.arg(&source).arg("-o").arg(&program);
+    rustc.arg("--target").arg(variable("TARGET"));
+    rustc.args(["-C", "panic=abort"]);
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        let mut option = std::ffi::OsString::from("linker=");
+        option.push(linker);
+        rustc.arg("-C").arg(option);
+    }
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    for argument in arguments {
+        rustc.arg("-C").arg(format!("link-arg={argument}"));
+    }
+    rustc.stdout(Stdio::null()).stderr(Stdio::null());
+    rustc.status().is_ok_and(|status| status.success())
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut Vec<String>) {

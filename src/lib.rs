@@ -19,6 +19,7 @@ pub mod net;
 pub mod raft;
 pub mod serf;
 pub mod server;
+pub mod sorted;
 pub mod store;
 pub mod structs;
 pub mod telemetry;

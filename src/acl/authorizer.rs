@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::level::{Level, Resource, Scalar};
 use super::rules::Rules;
 use super::table::Table;
+use crate::sorted::IntoMap;
 
 /// What holds where no rule does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -87,7 +88,7 @@ impl Authorizer {
                 };
                 (*name, said.get(name).copied().unwrap_or(follows))
             });
-            named[Resource::Intention as usize][form] = levels.collect();
+            named[Resource::Intention as usize][form] = levels.into_map();
         }
         Authorizer {
             default,

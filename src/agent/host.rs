@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::codec::Serialize;
 use crate::drive::wall;
+use crate::sorted::IntoMap;
 
 /// A machine.
 #[derive(Debug, Default, Serialize)]
@@ -171,7 +172,7 @@ fn memory() -> Memory {
             let kilobytes: u64 = rest.split_whitespace().next()?.parse().ok()?;
             Some((name, kilobytes * 1024))
         })
-        .collect();
+        .into_map();
     let get = |name: &str| bytes.get(name).copied().unwrap_or(0);
     let (total, free) = (get("MemTotal"), get("MemFree"));
     let cached = get("Cached") + get("SReclaimable");
@@ -209,7 +210,7 @@ fn cpus() -> Vec<Cpu> {
             .lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(k, v)| (k.trim(), v.trim()))
-            .collect();
+            .into_map();
         let get = |name: &str| pairs.get(name).copied().unwrap_or_default().to_owned();
         let cache = get("cache size");
         let cache = cache.split_whitespace().next().unwrap_or_default();

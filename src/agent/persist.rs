@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::codec::{Deserialize, Serialize};
+use crate::sorted;
 use crate::structs::go::new_uuid;
 use crate::structs::{CheckType, Error, HealthCheck, NodeService, Result};
 use crate::wire::json;
@@ -84,7 +85,7 @@ pub(super) struct Persist {
 
 /// The name of an ID's file: the MD5 of the ID in hexadecimal.
 fn hash(id: &str) -> String {
-    data_encoding::HEXLOWER.encode(&Md5::digest(id.as_bytes()))
+    crate::codec::base64::hex(&Md5::digest(id.as_bytes()))
 }
 
 impl Persist {
@@ -255,7 +256,7 @@ fn read_all<T: Deserialize + Default>(dir: &Path, what: &str) -> Vec<T> {
         }
     };
     let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-    files.sort();
+    sorted::sort(&mut files);
     let mut found = Vec::new();
     for path in files.into_iter().filter(|p| !p.is_dir()) {
         let file = path.display().to_string();

@@ -9,6 +9,7 @@ use super::columns::{spaced, table};
 use super::command::{Command, Invocation, NAMESPACE, OK, error, say, server_flags};
 use super::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
+use crate::sorted;
 use crate::structs::{Node, NodeService, ServiceNode};
 
 pub const COMMAND: Command = group(
@@ -269,7 +270,7 @@ fn services(call: &Invocation) -> u8 {
         return OK;
     }
     let rows = services.into_iter().map(|(name, mut tags)| {
-        tags.sort();
+        sorted::sort(&mut tags);
         vec![name, tags.join(",")]
     });
     let lines = spaced(&rows.collect::<Vec<_>>(), "      ");

@@ -12,6 +12,7 @@ use crate::drive;
 use crate::net::http_stream::{self, Answer, Target, Upload};
 use crate::net::tls_client::{self, ClientTls};
 use crate::net::{dial, url};
+use crate::sorted;
 use crate::structs::go::{GoTime, quote};
 use crate::wire::json;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
@@ -193,7 +194,7 @@ impl Client {
         if self.stale {
             all.push(("stale", ""));
         }
-        all.sort_by_key(|(name, _)| *name);
+        sorted::sort_by_key(&mut all, |(name, _)| *name);
         let mut out = url::escape_path(path);
         for (n, (name, value)) in all.iter().enumerate() {
             out.push(if n == 0 { '?' } else { '&' });
@@ -231,7 +232,7 @@ impl Client {
             headers.insert("x-consul-token", value(&self.token)?);
         }
         if !self.auth.is_empty() {
-            let encoded = data_encoding::BASE64.encode(self.auth.as_bytes());
+            let encoded = crate::codec::base64::encode(self.auth.as_bytes());
             headers.insert(AUTHORIZATION, value(&format!("Basic {encoded}"))?);
         }
         http_stream::send(&self.target, request)

@@ -22,6 +22,6 @@ fn run(call: &Invocation) -> u8 {
     if let Err(why) = getrandom::fill(&mut key) {
         return call.fail(format!("Error reading random data: {why}"));
     }
-    say(data_encoding::BASE64.encode(&key));
+    say(crate::codec::base64::encode(&key));
     OK
 }

@@ -8,6 +8,7 @@ use super::command::{Command, Invocation, OK, agent_flags, say};
 use super::simple;
 use crate::config::flags::{FlagSet, Kind};
 use crate::filter::regexp;
+use crate::sorted;
 use crate::structs::Member;
 
 /// Exit code when no member matches.
@@ -78,7 +79,9 @@ fn run(call: &Invocation) -> u8 {
     if members.is_empty() {
         return NO_MATCH;
     }
-    members.sort_by(|a, b| (tag(a, "segment"), &a.name).cmp(&(tag(b, "segment"), &b.name)));
+    sorted::sort_by(&mut members, |a, b| {
+        (tag(a, "segment"), &a.name).cmp(&(tag(b, "segment"), &b.name))
+    });
     let rows = match call.args.bool("detailed") {
         true => detailed(&members),
         false => standard(&members),

@@ -9,6 +9,7 @@ use super::command::{Command, FAILED, Invocation, NAMESPACE, OK, error, say, ser
 use super::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
 use crate::config::{self, Host};
+use crate::sorted::IntoMap;
 use crate::structs::{ServiceAddress, ServiceDefinition};
 use crate::wire::json;
 
@@ -125,7 +126,7 @@ fn from_flags(call: &Invocation) -> Result<ServiceDefinition, u8> {
         port: call.args.int("port"),
         tags: (!tags.is_empty()).then_some(tags),
         meta: (!meta.is_empty()).then_some(meta),
-        tagged_addresses: Some(tagged.collect::<BTreeMap<_, _>>()).filter(|t| !t.is_empty()),
+        tagged_addresses: Some(tagged.into_map()).filter(|t| !t.is_empty()),
         ..ServiceDefinition::default()
     })
 }

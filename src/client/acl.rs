@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::acl::{self, ANONYMOUS_SECRET, Authorizer, Resolver};
 use crate::drive::{self, Handle};
+use crate::sorted;
 use crate::structs::go::List;
 use crate::structs::rpc::{BoxFuture, Delegate, call, method};
 use crate::structs::{
@@ -259,7 +260,7 @@ impl RemoteResolver {
         }
         let mut policy_ids = ids(&token.policies);
         policy_ids.extend(linked.roles.iter().flat_map(|role| ids(&role.policies)));
-        policy_ids.sort_unstable();
+        sorted::sort(&mut policy_ids);
         policy_ids.dedup();
         if !policy_ids.is_empty() {
             let wanted = policy_ids.len();

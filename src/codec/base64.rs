@@ -10,11 +10,7 @@ use super::Error;
 /// # Errors
 /// Go's text with the offset of the first byte that cannot be there.
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, Error> {
-    let bad = |at: usize| {
-        Err(Error::Custom(format!(
-            "illegal base64 data at input byte {at}"
-        )))
-    };
+    let bad = |at: usize| Err(illegal(at));
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let mut input = text
         .iter()
@@ -57,6 +53,11 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
+#[cold]
+fn illegal(at: usize) -> Error {
+    Error::Custom(format!("illegal base64 data at input byte {at}"))
+}
+
 /// Encodes with padding.
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -80,17 +81,24 @@ pub fn encode_to(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Decodes the form for URLs, without padding; `None` when it is none.
-pub fn decode_url(text: &str) -> Option<Vec<u8>> {
-    let valid = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
-    if !text.bytes().all(valid) {
-        return None;
+/// Decodes the form for URLs, without padding.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_url(text: &[u8]) -> Result<Vec<u8>, Error> {
+    let plain = text.iter().map(|c| match c {
+        b'-' => b'+',
+        b'_' => b'/',
+        // These two belong to the other form, and padding to none.
+        b'+' | b'/' | b'=' => b'?',
+        c => *c,
+    });
+    let mut plain: Vec<u8> = plain.collect();
+    if plain.len() % 4 == 1 && plain.iter().all(|c| digit(*c).is_some()) {
+        return Err(illegal(text.len() - 1));
     }
-    let mut plain = text.replace('-', "+").replace('_', "/");
-    while !plain.len().is_multiple_of(4) {
-        plain.push('=');
-    }
-    decode(plain.as_bytes()).ok()
+    plain.resize(text.len().next_multiple_of(4), b'=');
+    decode(&plain)
 }
 
 /// Lower case hexadecimal.
@@ -162,8 +170,20 @@ mod tests {
         for n in 0..200u32 {
             let text = data_encoding::BASE64.encode(&bytes);
             assert_eq!(decode(text.as_bytes()), Ok(bytes.clone()));
+            assert_eq!(encode(&bytes), text);
+            let url = data_encoding::BASE64URL_NOPAD.encode(&bytes);
+            assert_eq!(decode_url(url.as_bytes()), Ok(bytes.clone()));
+            let digits = data_encoding::HEXLOWER.encode(&bytes);
+            assert_eq!(hex(&bytes), digits);
+            assert_eq!(decode_hex(digits.as_bytes()), Some(bytes.clone()));
             bytes.push((n * 73 % 251) as u8);
         }
         assert_eq!(decode(b"YQ\n=\n="), Ok(b"a".to_vec()));
+        for (text, at) in [("YWJjZ", 4), ("YW+j", 2), ("YQ==", 2), ("YW*j", 2)] {
+            assert_eq!(decode_url(text.as_bytes()), Err(illegal(at)), "{text}");
+        }
+        assert_eq!(decode_hex(b"0G"), None);
+        assert_eq!(decode_hex(b"0aF"), None);
+        assert_eq!(decode_hex(b"0aFf"), Some(vec![0x0a, 0xff]));
     }
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{Error, Serialize, Serializer};
+use crate::sorted;
 
 /// A value of any shape.
 #[derive(Clone, Default, PartialEq)]
@@ -137,7 +138,7 @@ impl Serialize for Value<'_> {
             Value::Map(v) if to.json() => {
                 let mut sorted: Vec<(Cow<'_, str>, &Value<'_>)> =
                     v.iter().map(|(key, item)| (key.to_key(), item)).collect();
-                sorted.sort_by(|a, b| a.0.cmp(&b.0));
+                sorted::sort_by(&mut sorted, |a, b| a.0.cmp(&b.0));
                 to.open_map(v.len())?;
                 for (at, (key, item)) in sorted.iter().enumerate() {
                     to.key(at, key)?;

@@ -4,10 +4,9 @@
 //! order in which Consul adds them.
 //! Source: `docs/reference/config.md` section 2.
 
-use std::collections::BTreeMap;
-
 use super::flags::{Flag, FlagSet, Group, Kind, Parsed, parse_bool};
 use super::tree::Tree;
+use crate::sorted::IntoMap;
 
 /// Flags that are no keys of a file.
 const OWN: &[(&str, Kind, &str)] = &[
@@ -458,11 +457,7 @@ pub(super) fn other_flags(parsed: &Parsed) -> Tree {
             }
             Kind::Map => {
                 let pairs = parsed.map(name).into_iter();
-                Tree::Map(
-                    pairs
-                        .map(|(key, value)| (key, Tree::Str(value)))
-                        .collect::<BTreeMap<_, _>>(),
-                )
+                Tree::Map(pairs.map(|(key, value)| (key, Tree::Str(value))).into_map())
             }
             Kind::String | Kind::Value | Kind::Duration | Kind::DurationValue => {
                 Tree::Str(value.to_owned())

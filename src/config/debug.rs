@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::runtime::{Config, Gossip, ListenAddr, StringMap};
+use crate::sorted::IntoMap;
 use crate::structs::go::{Any, GoDuration, List, Map};
 use crate::structs::{
     CheckDefinition, CheckType, ConnectProxyConfig, ServiceConnectDefinition, ServiceDefinition,
@@ -128,7 +129,7 @@ impl Show for &StringMap {
         Any::Map(
             self.iter()
                 .map(|(key, value)| (key.clone(), value.show()))
-                .collect(),
+                .into_map(),
         )
     }
 }
@@ -462,7 +463,7 @@ fn gossip(net: &str, gossip: &Gossip) -> Object {
     values
         .into_iter()
         .map(|(name, value)| (format!("Gossip{net}{name}"), value))
-        .collect()
+        .into_map()
 }
 
 fn security(config: &Config) -> Object {
@@ -597,7 +598,7 @@ fn dns(config: &Config) -> Object {
         "DNSRecursorTimeout": dns.recursor_timeout,
         "DNSRecursors": &dns.recursors,
         "DNSSOA": Any::Map(soa),
-        "DNSServiceTTL": Any::Map(ttl.collect()),
+        "DNSServiceTTL": Any::Map(ttl.into_map()),
         "DNSUDPAnswerLimit": dns.udp_answer_limit,
         "DNSUseCache": dns.use_cache,
     }
@@ -608,7 +609,7 @@ fn header(header: &Map<List<String>>) -> Any {
         .iter()
         .flatten()
         .map(|(name, values)| (name.clone(), values.show()));
-    Any::Map(entries.collect())
+    Any::Map(entries.into_map())
 }
 
 /// What services' checks and checks of their own have in common.
@@ -691,7 +692,7 @@ fn service(service: &ServiceDefinition) -> Any {
         "Name": &service.name,
         "Port": service.port,
         "Proxy": service.proxy.as_ref().map_or(Any::Nil, proxy),
-        "TaggedAddresses": Any::Map(tagged.collect()),
+        "TaggedAddresses": Any::Map(tagged.into_map()),
         "Tags": &service.tags,
         "Token": HIDDEN,
         "Weights": Any::Map(object! { "Passing": weights.passing, "Warning": weights.warning }),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::schema::{Key, Kind, ROOT, SERVICE};
 use super::tree::Tree;
+use crate::sorted::{self, IntoMap};
 use crate::structs::go::Any;
 use crate::wire::Value;
 
@@ -32,7 +33,7 @@ pub(super) fn decode(value: &Value<'_>, format: Format) -> Result<Tree, String> 
     };
     let tree = decoder.object("", value, ROOT);
     if !decoder.wrong.is_empty() {
-        decoder.wrong.sort();
+        sorted::sort(&mut decoder.wrong);
         let count = decoder.wrong.len();
         let lines = decoder.wrong.join("\n* ");
         return Err(format!("{count} error(s) decoding:\n\n* {lines}"));
@@ -230,7 +231,7 @@ impl Decoder {
         }
         let unused = entries.iter().zip(&used).filter(|(_, used)| !**used);
         let mut unknown: Vec<String> = unused.map(|((key, _), _)| inside(&text(key))).collect();
-        unknown.sort();
+        sorted::sort(&mut unknown);
         unknown.dedup();
         self.unknown.extend(unknown);
         Some(Tree::Map(map))
@@ -307,7 +308,7 @@ fn any(value: &Value<'_>, format: Format) -> Any {
             entries
                 .iter()
                 .map(|(key, item)| (text(key), any(item, format)))
-                .collect(),
+                .into_map(),
         ),
     }
 }
@@ -328,7 +329,7 @@ fn opaque(value: &Value<'_>, format: Format) -> Any {
         };
         (text(key), item)
     });
-    Any::Map(entries.collect())
+    Any::Map(entries.into_map())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use crate::sorted;
 use crate::structs::go::{GoDuration, quote};
 
 /// Consul's help texts are at most this many columns wide.
@@ -303,7 +304,7 @@ impl FlagSet {
 
     fn sorted(&self, keep: impl Fn(&Flag) -> bool) -> Vec<&Flag> {
         let mut flags: Vec<&Flag> = self.flags.iter().filter(|flag| keep(flag)).collect();
-        flags.sort_by_key(|flag| flag.name);
+        sorted::sort_by_key(&mut flags, |flag| flag.name);
         flags
     }
 }

@@ -11,6 +11,7 @@ use super::decode::{Format, decode};
 use super::flags::Parsed;
 use super::schema::ROOT;
 use super::tree::{Tree, merge};
+use crate::sorted;
 use crate::wire::{hcl, json};
 
 /// The longest configuration file, in bytes.
@@ -90,7 +91,7 @@ impl Sources {
                 return Err(format!("config: {shown} holds more than {MAX_FILES} files"));
             }
         }
-        names.sort();
+        sorted::sort(&mut names);
         for name in names {
             let file = path.join(name);
             let data = fs::metadata(&file).map_err(|error| go_error("lstat", &file, &error))?;

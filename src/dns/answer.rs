@@ -340,8 +340,8 @@ pub fn node_name(settings: &Settings, node: &Node) -> Option<Name> {
 /// `<hex>.addr.<dc>.<domain>`.
 fn address_name(settings: &Settings, datacenter: &str, ip: IpAddr) -> Option<Name> {
     let hex = match ip.to_canonical() {
-        IpAddr::V4(ip) => data_encoding::HEXLOWER.encode(&ip.octets()),
-        IpAddr::V6(ip) => data_encoding::HEXLOWER.encode(&ip.octets()),
+        IpAddr::V4(ip) => crate::codec::base64::hex(&ip.octets()),
+        IpAddr::V6(ip) => crate::codec::base64::hex(&ip.octets()),
     };
     Name::parse(&format!("{hex}.addr.{datacenter}"))?.under(&settings.domain)
 }

@@ -4,7 +4,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use data_encoding::HEXLOWER_PERMISSIVE;
 use domain::base::iana::Rtype;
 
 use super::name::{Labels, push_presentation};
@@ -126,7 +125,7 @@ fn service(parts: &[String], suffixes: &[String]) -> Plan {
 /// An address in hexadecimal. As in Consul, the length is halved before it is compared, so that an odd
 /// one reaches the decoder and fails there.
 fn address(hex: &str) -> Plan {
-    let decode = || HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok();
+    let decode = || crate::codec::base64::decode_hex(hex.as_bytes());
     match hex.len() / 2 {
         4 => match decode().and_then(|b| <[u8; 4]>::try_from(b).ok()) {
             Some(b) => Plan::Address(IpAddr::V4(Ipv4Addr::from(b))),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::name::Name;
 use crate::config;
 use crate::net::dial;
+use crate::sorted;
 use crate::structs::{Error, Result};
 
 /// Fields of the SOA record that are configured, in seconds.
@@ -50,8 +51,9 @@ impl ServiceTtl {
                 None => ttl.exact.push((key.to_owned(), seconds)),
             }
         }
-        ttl.prefixes
-            .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        sorted::sort_by_key(&mut ttl.prefixes, |(prefix, _)| {
+            std::cmp::Reverse(prefix.len())
+        });
         ttl
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::Error;
+use crate::sorted;
 use crate::structs::Position;
 use crate::wire::msgpack;
 
@@ -164,7 +165,7 @@ impl Coordinates {
             samples.pop_front();
         }
         let mut sorted: Vec<f64> = samples.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
+        sorted::sort_by(&mut sorted, f64::total_cmp);
         sorted.get(sorted.len() / 2).copied().unwrap_or(rtt)
     }
 

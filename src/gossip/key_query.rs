@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
-use data_encoding::BASE64;
-
 use super::codec::serf::{KeyRequest, KeyResponse, SerfMessage};
 use super::output::{KeyOutcome, Output};
 use super::query::{Purpose, QueryOptions};
 use super::{Error, Pool};
+use crate::codec::base64;
 use crate::structs::go::Bytes;
 
 /// What to do with all keyrings.
@@ -143,13 +142,13 @@ impl Pool {
         let Some(keyring) = &self.envelope.keyring else {
             return SerfMessage::KeyResponse(KeyResponse::default());
         };
-        let keys: Vec<String> = keyring.keys().map(|key| BASE64.encode(key)).collect();
+        let keys: Vec<String> = keyring.keys().map(base64::encode).collect();
         let all = keys.len();
         let mut response = KeyResponse {
             result: true,
             message: String::new(),
             keys: Some(keys),
-            primary_key: BASE64.encode(keyring.primary().bytes()),
+            primary_key: base64::encode(keyring.primary().bytes()),
         };
         for most in (1..=all).rev() {
             if most < all {

@@ -17,6 +17,7 @@ use super::routes::{Route, routes};
 use crate::acl::{self, Ask, Resource};
 use crate::codec::Serialize;
 use crate::drive;
+use crate::sorted::IntoMap;
 use crate::structs::rpc::method;
 use crate::structs::{DCSpecificRequest, QUERY_NOT_FOUND, QueryMeta, QueryOptions};
 use hyper::header::HeaderValue;
@@ -203,7 +204,7 @@ async fn intention_match(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpE
         acl::require(&authorizer, Ask::Read(Resource::Intention, name))?;
     }
     let names = req.query.all("name").map(|name| (name.to_owned(), ()));
-    let names: BTreeMap<String, ()> = names.collect();
+    let names: BTreeMap<String, ()> = names.into_map();
     Response::json(&names)
 }
 

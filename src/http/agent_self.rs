@@ -15,6 +15,7 @@ use crate::agent::{Agent, host};
 use crate::codec::Serialize;
 use crate::config::debug_config;
 use crate::server::CONSUL_VERSION;
+use crate::sorted::IntoMap;
 use crate::structs::go::Any;
 use crate::structs::rpc::Stats;
 use crate::structs::{Member, Position};
@@ -86,7 +87,7 @@ async fn about(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 fn agent_stats(agent: &Agent) -> Stats {
     let group = |pairs: &[(&str, String)]| {
         let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
-        pairs.collect::<BTreeMap<String, String>>()
+        pairs.into_map()
     };
     let (services, checks) = agent.local.counts();
     let (ttls, monitors) = agent.runner_counts();

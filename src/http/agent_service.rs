@@ -20,6 +20,7 @@ use crate::agent::definition::{is_proxy, validate_service};
 use crate::codec::Serialize;
 use crate::drive::{now, timeout_at};
 use crate::filter::Filter;
+use crate::sorted::IntoMap;
 use crate::structs::go::{Any, List, Map};
 use crate::structs::{
     ExposeConfig, MeshGatewayConfig, NodeService, ServiceAddress, ServiceConnect,
@@ -179,7 +180,7 @@ async fn services(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         .into_iter()
         .filter(|(_, s)| filter.matches(s) && authorizer.reads(Resource::Service, &s.service))
         .map(|(id, s)| (id, AgentService::from(NodeService::clone(&s))))
-        .collect();
+        .into_map();
     Response::json(&shown)
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::operator::status_word;
 use crate::codec::{Deserialize, Serialize};
+use crate::sorted::IntoMap;
 use crate::structs::go::{GoDuration, GoTime, duration_string};
 use crate::structs::{OperatorHealthReply, ServerHealth};
 
@@ -92,7 +93,7 @@ impl From<OperatorHealthReply> for AutopilotState {
             servers: servers
                 .into_iter()
                 .map(|server| (server.id.clone(), server.into()))
-                .collect(),
+                .into_map(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::codec::Serialize;
+use crate::sorted;
 use crate::structs::go::List;
 use crate::structs::rpc::method;
 use crate::structs::{
@@ -156,7 +157,7 @@ fn summarize(instances: &[CheckServiceNode]) -> Vec<Summary> {
     let list = |found: Vec<String>| (!found.is_empty()).then_some(found);
     let finish = |(name, (mut summary, sets)): (&str, (Summary, Sets))| {
         summary.name = name.to_owned();
-        summary.nodes.sort();
+        sorted::sort(&mut summary.nodes);
         summary.tags = list(sets.tags.into_iter().collect());
         summary.proxy_for = list(sets.proxy_for);
         summary.external_sources = list(sets.sources);

@@ -5,6 +5,7 @@
 //! Source: `docs/reference/http-1.md` section 1.1.
 
 use super::path;
+use crate::sorted;
 
 /// More parameters than any client sends; further ones are refused with the whole request.
 const MAX_PARAMETERS: usize = 4096;
@@ -59,7 +60,7 @@ impl Query {
     /// Sorted by name and escaped again, as Go's `Values.Encode` writes it.
     pub fn encode(&self) -> String {
         let mut sorted: Vec<&(String, String)> = self.0.iter().collect();
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        sorted::sort_by(&mut sorted, |a, b| a.0.cmp(&b.0));
         let pair = |(k, v): &(String, String)| {
             format!("{}={}", path::escape_query(k), path::escape_query(v))
         };

@@ -12,6 +12,7 @@ use super::context::Ctx;
 use super::error::HttpError;
 use super::request::Request;
 use super::response::Response;
+use crate::sorted;
 
 /// What a handler gives back, later.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, HttpError>> + Send + 'a>>;
@@ -73,7 +74,7 @@ impl Router {
     pub fn new(tables: &[&'static [Route]]) -> Router {
         let routes = || tables.iter().flat_map(|table| table.iter());
         let mut prefixes: Vec<_> = routes().filter(|r| r.path.ends_with('/')).collect();
-        prefixes.sort_by_key(|r| std::cmp::Reverse(r.path.len()));
+        sorted::sort_by_key(&mut prefixes, |r| std::cmp::Reverse(r.path.len()));
         Router {
             exact: routes()
                 .filter(|r| !r.path.ends_with('/'))

@@ -128,7 +128,7 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>> {
         .map_err(|_| Error::new("http: invalid Host header"))?;
     headers.insert(HOST, host);
     if let Some(user) = &ask.url.userinfo {
-        let user = data_encoding::BASE64.encode(user.as_bytes());
+        let user = crate::codec::base64::encode(user.as_bytes());
         if let Ok(value) = HeaderValue::from_str(&format!("Basic {user}")) {
             headers.insert(AUTHORIZATION, value);
         }

@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::types::{Entry, EntryKind, HardState, ServerId};
 use super::{Error, Proposed, Raft, codec};
 use crate::codec::{self as wire, Deserialize, Deserializer, Serialize, Serializer};
+use crate::sorted;
 
 /// Whether a server counts towards the quorum; the numbers are those of the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,7 +194,7 @@ impl Configuration {
     /// The highest value that a quorum of voters has reached; `None` without voters.
     pub(super) fn quorum_value<T: Ord>(&self, value: impl FnMut(&str) -> T) -> Option<T> {
         let mut values: Vec<T> = self.voters().map(value).collect();
-        values.sort_unstable_by(|a, b| b.cmp(a));
+        sorted::sort_by(&mut values, |a, b| b.cmp(a));
         let at = values.len() / 2;
         (at < values.len()).then(|| values.swap_remove(at))
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::resolve::resolve;
 use crate::drive::gossip::GossipHandle;
+use crate::sorted::IntoMap;
 use crate::structs::{Error, Result, error_list};
 
 /// Addresses of one request to join at most.
@@ -57,5 +58,5 @@ pub fn stats(pool: &GossipHandle) -> BTreeMap<String, String> {
         };
         (name.to_owned(), figure)
     };
-    pool.stats().into_iter().map(shown).collect()
+    pool.stats().into_iter().map(shown).into_map()
 }

@@ -5,9 +5,8 @@
 
 use std::path::PathBuf;
 
-use data_encoding::BASE64;
-
 use super::{Area, settings};
+use crate::codec::base64;
 use crate::config::Config;
 use crate::drive::gossip::{read_keyring, write_keyring};
 use crate::gossip::Keyring;
@@ -39,7 +38,7 @@ pub fn set_up(config: &Config, area: Area) -> Result<Option<Keyring>> {
     let given = match config.encrypt.as_str() {
         "" => None,
         key => {
-            let key = BASE64.decode(key.as_bytes());
+            let key = base64::decode(key.as_bytes());
             let key = key.map_err(|e| fault(Error::new(format!("Invalid key: {e}"))))?;
             let ring = Keyring::new(&key);
             Some(ring.map_err(|e| fault(Error::new(format!("Invalid key: {e}"))))?)

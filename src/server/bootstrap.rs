@@ -14,6 +14,7 @@ use super::Server;
 use crate::drive;
 use crate::raft::{self, Configuration, Suffrage};
 use crate::serf::ServerMeta;
+use crate::sorted;
 use crate::structs::DCSpecificRequest;
 use crate::structs::rpc::{Reply, Request};
 
@@ -130,7 +131,7 @@ impl Server {
             }
             servers.push(meta);
         }
-        servers.sort_by(|a, b| a.id.cmp(&b.id));
+        sorted::sort_by(&mut servers, |a, b| a.id.cmp(&b.id));
         let own = servers.iter().any(|meta| meta.id == self.options.node_id);
         let enough = own && usize::try_from(expect).is_ok_and(|expect| servers.len() >= expect);
         enough.then_some(servers)

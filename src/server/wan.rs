@@ -20,6 +20,7 @@ use crate::gossip::{Change, Event, Member};
 use crate::net::pool::CallError;
 use crate::net::snapshot;
 use crate::serf::ServerMeta;
+use crate::sorted;
 use crate::structs::rpc::{Class, Reply, Request};
 use crate::structs::{
     self, Coordinate, Error, MemberStatus, Position, Result, SnapshotRequest, SnapshotResponse,
@@ -94,7 +95,7 @@ impl Server {
         if known.is_empty() {
             return Err(Error::new(structs::DATACENTER_UNREACHABLE));
         }
-        known.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted::sort_by(&mut known, |a, b| a.name.cmp(&b.name));
         let turn = self.turn.0.load(Ordering::Relaxed) % known.len();
         known.rotate_left(turn);
         Ok(known.iter().map(|s| s.rpc).collect())
@@ -248,7 +249,7 @@ fn nearest_first(
         let mut seconds: Vec<f64> = positions
             .filter_map(|to| Some(rtt::distance(from?, to)))
             .collect();
-        seconds.sort_by(f64::total_cmp);
+        sorted::sort_by(&mut seconds, f64::total_cmp);
         seconds
             .get(seconds.len() / 2)
             .copied()
@@ -258,7 +259,7 @@ fn nearest_first(
         .into_iter()
         .map(|(name, servers)| (distance(&servers), name))
         .collect();
-    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    sorted::sort_by(&mut found, |a, b| a.0.total_cmp(&b.0));
     found.into_iter().map(|(_, name)| name).collect()
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::{CURRENT, FIRST, INTERVAL, Moved, Series, Settings, registry, settings, turn};
 use crate::codec::Serialize;
+use crate::sorted;
 use crate::structs::go::GoTime;
 
 /// The answer of `/v1/agent/metrics`.
@@ -83,8 +84,8 @@ pub fn display() -> DisplayMetrics {
             _ => out.counters.push(value),
         }
     }
-    out.counters.sort_by(order);
-    out.samples.sort_by(order);
+    sorted::sort_by(&mut out.counters, order);
+    sorted::sort_by(&mut out.samples, order);
     out
 }
 
@@ -112,7 +113,7 @@ pub(super) fn gauges(settings: &Settings, series: &[Series]) -> Vec<GaugeValue> 
         })
     };
     let mut all: Vec<GaugeValue> = set.chain(runtime()).filter_map(gauge).collect();
-    all.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted::sort_by(&mut all, |a, b| a.name.cmp(&b.name));
     all
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::display::gauges;
 use super::{CURRENT, Series, lock, registry, settings, turn};
+use crate::sorted::{self, IntoMap};
 use crate::structs::{Error, Result};
 
 /// The text of `/v1/agent/metrics?format=prometheus`.
@@ -118,7 +119,7 @@ fn summary(
     sum: f64,
     count: u64,
 ) {
-    kept.sort_by(f32::total_cmp);
+    sorted::sort_by(&mut kept, f32::total_cmp);
     for (quantile, text) in [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99")] {
         let place = ((kept.len() as f64 * quantile).ceil() as usize).saturating_sub(1);
         let value = kept.get(place).map_or(f64::NAN, |v| f64::from(*v));
@@ -142,7 +143,7 @@ fn braces(labels: &[(String, String)]) -> String {
             .replace('"', "\\\"")
             .replace('\n', "\\n")
     };
-    let last: BTreeMap<&String, &String> = labels.iter().map(|(k, v)| (k, v)).collect();
+    let last: BTreeMap<&String, &String> = labels.iter().map(|(k, v)| (k, v)).into_map();
     let inner: Vec<String> = last
         .iter()
         .map(|(k, v)| format!("{k}=\"{}\"", escape(v)))

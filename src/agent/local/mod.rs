@@ -18,6 +18,7 @@ use std::time::Duration;
 use event_listener::{Event, EventListener};
 
 use crate::drive::{Instant, now};
+use crate::sorted::IntoMap;
 use crate::structs::{Error, HealthCheck, NodeService, Result};
 
 use super::token::Tokens;
@@ -327,7 +328,7 @@ impl State {
         let inner = self.lock();
         let live = inner.services.iter().filter(|(_, s)| !s.deleted);
         live.map(|(id, s)| (id.clone(), s.service.clone()))
-            .collect()
+            .into_map()
     }
 
     /// How many services and checks there are.
@@ -467,7 +468,7 @@ impl State {
     pub fn checks(&self) -> BTreeMap<String, HealthCheck> {
         let inner = self.lock();
         let live = inner.checks.iter().filter(|(_, c)| !c.deleted);
-        live.map(|(id, c)| (id.clone(), c.check.clone())).collect()
+        live.map(|(id, c)| (id.clone(), c.check.clone())).into_map()
     }
 
     /// The checks of a service; with `node_level` also those that belong to no service.

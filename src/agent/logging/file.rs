@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::drive::{Instant, now, wall};
+use crate::sorted;
 
 /// A log file and when to begin the next one.
 pub(super) struct LogFile {
@@ -107,7 +108,7 @@ impl LogFile {
             return Vec::new();
         };
         let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(of_log).collect();
-        files.sort();
+        sorted::sort(&mut files);
         files
     }
 }

@@ -18,6 +18,7 @@ use crate::drive::{now, sleep_until};
 use crate::net::http_client::{Ask, exchange};
 use crate::net::tls_client::{self, ClientTls};
 use crate::net::url::Url;
+use crate::sorted;
 use crate::structs::go::{Any, GoDuration};
 use crate::structs::{Error, Result};
 
@@ -85,7 +86,7 @@ impl HttpTarget {
             }
         }
         if !faults.is_empty() {
-            faults.sort();
+            sorted::sort(&mut faults);
             let list = faults.join("\n* ");
             let count = faults.len();
             return Err(Error::new(format!(

@@ -25,6 +25,7 @@ use self::plan::{News, Plan, Progress};
 use super::Agent;
 use crate::config::Config;
 use crate::drive::{self, Shutdown, Task};
+use crate::sorted::IntoMap;
 use crate::structs::go::{Any, GoDuration};
 use crate::structs::{Error, Result};
 
@@ -64,7 +65,7 @@ fn watch(definition: &BTreeMap<String, Any>) -> Result<Watch> {
         value => value.clone(),
     };
     let definition = definition.iter().map(|(k, v)| (k.clone(), single(v)));
-    let mut params = Params(definition.collect());
+    let mut params = Params(definition.into_map());
     match params.0.get("handler_type") {
         None => {
             let script = Any::String("script".to_owned());

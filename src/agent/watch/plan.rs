@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::params::Params;
 use super::shape::{self, Shaped};
 use crate::agent::event::id_index;
+use crate::sorted;
 use crate::structs::go::Any;
 use crate::structs::{Error, Result};
 use crate::wire::Value;
@@ -193,7 +194,7 @@ impl Plan {
             (Position::Index(index), _) if *index > 0 => params.push(("index", index.to_string())),
             _ => {}
         }
-        params.sort_by_key(|(name, _)| *name);
+        sorted::sort_by_key(&mut params, |(name, _)| *name);
         Query { path, params }
     }
 

@@ -65,7 +65,7 @@ fn meta(out: &mut String, hash: Option<&Bytes>, create: u64, modify: u64, indent
             out,
             "{indent}Hash:{}{}",
             pad("Hash:", indent),
-            data_encoding::HEXLOWER.encode(hash)
+            crate::codec::base64::hex(hash)
         );
     }
     let _ = writeln!(
@@ -141,7 +141,7 @@ pub fn token(t: &ACLToken, with_meta: bool) -> String {
         let _ = writeln!(
             out,
             "Hash:             {}",
-            data_encoding::HEXLOWER.encode(&t.hash)
+            crate::codec::base64::hex(&t.hash)
         );
         let _ = writeln!(out, "Create Index:     {}", t.create_index);
         let _ = writeln!(out, "Modify Index:     {}", t.modify_index);
@@ -174,7 +174,7 @@ pub fn tokens(list: &[ACLTokenListStub], with_meta: bool) -> String {
             let _ = writeln!(
                 out,
                 "Hash:             {}",
-                data_encoding::HEXLOWER.encode(&t.hash)
+                crate::codec::base64::hex(&t.hash)
             );
             let _ = writeln!(out, "Create Index:     {}", t.create_index);
             let _ = writeln!(out, "Modify Index:     {}", t.modify_index);

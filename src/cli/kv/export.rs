@@ -1,12 +1,12 @@
 //! `kv export`: the entries under a prefix as JSON, for `kv import`.
 
-use data_encoding::BASE64;
 use hyper::StatusCode;
 
 use super::{Exported, path, typed};
 use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, OK, namespace_flags, say};
 use crate::cli::simple;
+use crate::codec::base64;
 use crate::structs::DirEntry;
 use crate::wire::json;
 
@@ -43,7 +43,7 @@ fn run(call: &Invocation) -> u8 {
     let exported: Vec<Exported> = entries
         .into_iter()
         .map(|entry| Exported {
-            value: BASE64.encode(&entry.value),
+            value: base64::encode(&entry.value),
             key: entry.key,
             flags: entry.flags,
         })

@@ -1,6 +1,5 @@
 //! `kv get`: one entry, the entries under a prefix, or keys.
 
-use data_encoding::BASE64;
 use hyper::StatusCode;
 
 use super::{path, typed};
@@ -8,6 +7,7 @@ use crate::cli::client::{Client, Query};
 use crate::cli::columns::spaced;
 use crate::cli::command::{Command, FAILED, Invocation, OK, error, namespace_flags, print, say};
 use crate::cli::simple;
+use crate::codec::base64;
 use crate::config::flags::{FlagSet, Kind};
 use crate::structs::DirEntry;
 use crate::wire::json;
@@ -153,7 +153,7 @@ fn one(call: &Invocation, client: &Client, key: &str) -> Result<u8, String> {
 
 fn value(entry: &DirEntry, base64: bool) -> Vec<u8> {
     match base64 {
-        true => BASE64.encode(&entry.value).into_bytes(),
+        true => base64::encode(&entry.value).into_bytes(),
         false => entry.value.to_vec(),
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! Source: `docs/reference/config.md` sections 6 and 7.
 
-use std::collections::BTreeMap;
-
 use super::{Builder, string_map, strings};
 use crate::config::tree::Tree;
+use crate::sorted::IntoMap;
 use crate::structs::go::{Any, GoDuration, List, Map};
 use crate::structs::{
     CheckDefinition, CheckType, ConnectProxyConfig, DEFAULT_OUTPUT_MAX_SIZE, ExposeConfig,
@@ -82,7 +81,7 @@ impl Builder<'_> {
             let entries = map
                 .iter()
                 .map(|(key, values)| (key.clone(), Some(strings(Some(values)))));
-            entries.collect()
+            entries.into_map()
         });
         CheckDefinition {
             id: text(tree, "id"),
@@ -208,7 +207,7 @@ fn tagged(tree: &Tree) -> Map<ServiceAddress> {
         };
         (tag.clone(), address)
     });
-    Some(entries.collect::<BTreeMap<_, _>>())
+    Some(entries.into_map())
 }
 
 fn mesh_gateway(tree: &Tree) -> MeshGatewayConfig {

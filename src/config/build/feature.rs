@@ -13,6 +13,7 @@ use crate::config::runtime::{
     Acl, AutoConfig, AutoEncrypt, Autopilot, Config, Connect, Dns, Gossip, Http, Join, Limits, Log,
     Raft, Soa, Telemetry, Tls, Tokens, Ui, UnixSockets,
 };
+use crate::sorted::IntoMap;
 use crate::structs::{CheckDefinition, ServiceDefinition};
 
 /// Bytes of a value, and of a transaction's request.
@@ -514,7 +515,7 @@ impl Builder<'_> {
             Some((name.to_owned(), value.as_str()?.to_owned()))
         });
         Telemetry {
-            circonus: circonus.collect(),
+            circonus: circonus.into_map(),
             metrics_prefix: self.str("telemetry.metrics_prefix", "consul"),
             filter_default: self.bool("telemetry.filter_default", true),
             allowed_prefixes: allowed,

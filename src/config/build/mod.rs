@@ -23,6 +23,7 @@ use super::runtime::{Config, StringMap};
 use super::sockaddr::{self, Interface};
 use super::source::Sources;
 use super::tree::Tree;
+use crate::sorted::IntoMap;
 use crate::structs::ServiceDefinition;
 use crate::structs::go::{Any, GoDuration};
 
@@ -253,7 +254,7 @@ fn string_map(tree: Option<&Tree>) -> Option<StringMap> {
     let pairs = map
         .iter()
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    Some(pairs.collect())
+    Some(pairs.into_map())
 }
 
 /// A network `address/length`; the host's part of the address is cleared.

@@ -2,6 +2,7 @@
 //!
 //! Source: RFC 6890 and the RFCs it names; Linux' `/sys/class/net` and `/proc/net/route`.
 
+use crate::sorted;
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -253,7 +254,7 @@ pub fn interfaces() -> Vec<Interface> {
     let mut found = if_addrs::get_if_addrs().unwrap_or_default();
     found.truncate(MAX_ADDRESSES);
     // IPv4 before IPv6 on each interface, otherwise as the system lists them.
-    found.sort_by_key(|one| (one.index, one.ip().is_ipv6()));
+    sorted::sort_by_key(&mut found, |one| (one.index, one.ip().is_ipv6()));
     found
         .into_iter()
         .map(|one| {

@@ -10,10 +10,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use data_encoding::BASE64;
 use smol::channel::Sender;
 
 use super::shared::lock;
+use crate::codec::{self, base64};
 use crate::drive::runtime::{Handle, Task};
 use crate::gossip::snapshot::Write;
 use crate::gossip::{Keyring, MAX_KEYS};
@@ -259,8 +259,9 @@ fn keys_of(text: &str) -> Result<Vec<Vec<u8>>> {
     let listed: Vec<String> = miniserde::json::from_str(text)
         .map_err(|_| Error::new("the keyring file is no JSON list of keys"))?;
     let decode = |key: &String| {
-        let fault = |e| Error::new(format!("a key of the keyring file is no base64: {e}"));
-        BASE64.decode(key.as_bytes()).map_err(fault)
+        let fault =
+            |e: codec::Error| Error::new(format!("a key of the keyring file is no base64: {e}"));
+        base64::decode(key.as_bytes()).map_err(fault)
     };
     listed.iter().map(decode).collect()
 }
@@ -271,7 +272,7 @@ fn keys_of(text: &str) -> Result<Vec<Vec<u8>>> {
 /// When it cannot be written.
 pub fn write_keyring<'a>(path: &Path, keys: impl Iterator<Item = &'a [u8]>) -> Result<()> {
     let keys: Vec<String> = keys
-        .map(|key| format!("  \"{}\"", BASE64.encode(key)))
+        .map(|key| format!("  \"{}\"", base64::encode(key)))
         .collect();
     let text = format!("[\n{}\n]", keys.join(",\n"));
     let mut temporary = path.to_owned().into_os_string();
@@ -282,6 +283,6 @@ pub fn write_keyring<'a>(path: &Path, keys: impl Iterator<Item = &'a [u8]>) -> R
         }
         replace(path, Path::new(&temporary), text.as_bytes(), 0o600)
     };
-    let fault = |e| Error::new(format!("open {}: {}", path.display(), errno_text(&e)));
+    let fault = |e: io::Error| Error::new(format!("open {}: {}", path.display(), errno_text(&e)));
     write().map_err(fault)
 }

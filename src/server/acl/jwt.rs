@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 
+use crate::codec::base64;
+use crate::sorted::IntoMap;
 use crate::structs::go::{Any, Map, quote};
 use crate::structs::{Error, JwtIdentity, Result};
 use crate::wire::json;
@@ -71,7 +73,7 @@ impl Key {
         let (label, rest) = pem.get(begin + 11..)?.split_once("-----")?;
         let (body, _) = rest.split_once("-----END ")?;
         let body: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-        let der = data_encoding::BASE64.decode(body.as_bytes()).ok()?;
+        let der = base64::decode(body.as_bytes()).ok()?;
         match label {
             "PUBLIC KEY" => from_spki(&der),
             "RSA PUBLIC KEY" => from_rsa(&der),
@@ -84,7 +86,7 @@ impl Key {
         let field = |name: &str| {
             let text = text_of(jwk, name)?;
             let text = text.trim_end_matches('=');
-            data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()
+            base64::decode_url(text.as_bytes()).ok()
         };
         let point = |width: usize| {
             let (x, y) = (field("x")?, field("y")?);
@@ -275,7 +277,7 @@ impl Given<'_> {
                     Any::String(text) => Some((k.clone(), text.clone())),
                     _ => None,
                 })
-                .collect(),
+                .into_map(),
             _ => BTreeMap::new(),
         }
     }
@@ -397,14 +399,8 @@ impl Settings {
             ));
         }
         let decode = |text: &str| {
-            data_encoding::BASE64URL_NOPAD
-                .decode(text.as_bytes())
-                .map_err(|e| {
-                    Error::from(format!(
-                        "error parsing token: illegal base64 data at input byte {}",
-                        e.position
-                    ))
-                })
+            let decoded = base64::decode_url(text.as_bytes());
+            decoded.map_err(|e| Error::from(format!("error parsing token: {e}")))
         };
         let object = |bytes: &[u8]| -> Result<Any> {
             json::from_slice_lenient(bytes)

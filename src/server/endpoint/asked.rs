@@ -2,6 +2,7 @@
 //!
 //! Source: Consul's documentation "Telemetry"; a running Consul 1.8.7.
 
+use crate::sorted;
 use crate::structs::ServiceSpecificRequest;
 use crate::telemetry;
 
@@ -22,7 +23,7 @@ pub(in crate::server) fn count(family: &str, request: &ServiceSpecificRequest, f
     }
     if let Some(tags) = request.service_tags.as_deref().filter(|t| !t.is_empty()) {
         let mut tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-        tags.sort_unstable();
+        sorted::sort(&mut tags);
         let mut labels = vec![service];
         labels.extend(tags.into_iter().map(|tag| ("tag", tag)));
         one(&format!("{family}.{kind}.query-tags"), &labels);

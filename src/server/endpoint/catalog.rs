@@ -7,6 +7,7 @@ use crate::acl::{Authorizer, Resource};
 use crate::filter::Filter;
 use crate::server::acl::Visible;
 use crate::server::{Server, rtt};
+use crate::sorted::IntoMap;
 use crate::store::{Read, WatchSet};
 use crate::structs::go::Map;
 use crate::structs::{
@@ -126,7 +127,7 @@ impl Server {
                     .into_iter()
                     .filter(|(name, _)| acl.reads(Resource::Service, name));
                 let tags = services.map(|(name, tags)| (name, Some(tags)));
-                Ok((index, tags.collect()))
+                Ok((index, tags.into_map()))
             })
             .await?;
         Ok(IndexedServices {
@@ -200,7 +201,7 @@ impl Server {
                 .map(|service| (service.id.clone(), service));
             NodeServices {
                 node: Some(node),
-                services: Some(by_id.collect()),
+                services: Some(by_id.into_map()),
             }
         });
         Ok(IndexedNodeServices {

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use data_encoding::BASE64;
-
 use crate::acl::{Ask, Scalar};
+use crate::codec::base64;
 use crate::drive::gossip::GossipHandle;
 use crate::gossip::{KeyOperation, KeyOutcome};
 use crate::server::Server;
+use crate::sorted::IntoMap;
 use crate::structs::rpc::{Reply, Request};
 use crate::structs::{
     Error, KeyringRequest, KeyringResponse, KeyringResponses, QueryMeta, Result, keyring_op,
@@ -64,7 +64,7 @@ impl Server {
         };
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let counts = |map: BTreeMap<String, usize>| {
-            Some(map.into_iter().map(|(key, n)| (key, count(n))).collect())
+            Some(map.into_iter().map(|(key, n)| (key, count(n))).into_map())
         };
         KeyringResponse {
             wan,
@@ -110,10 +110,7 @@ impl Server {
 
 /// What is to be done, in the pool's terms.
 fn operation(request: &KeyringRequest) -> std::result::Result<KeyOperation, String> {
-    let key = || {
-        let decoded = BASE64.decode(request.key.as_bytes());
-        decoded.map_err(|e| format!("illegal base64 data at input byte {}", e.position))
-    };
+    let key = || base64::decode(request.key.as_bytes()).map_err(|e| e.to_string());
     Ok(match request.operation.as_str() {
         keyring_op::LIST => KeyOperation::List,
         keyring_op::INSTALL => KeyOperation::Install(key()?),

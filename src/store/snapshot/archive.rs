@@ -9,8 +9,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::codec::base64;
 use crate::codec::{Deserialize, Serialize};
-use data_encoding::{BASE64, HEXLOWER};
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
@@ -109,7 +109,7 @@ fn hashing<T>(inner: T) -> Hashing<T> {
 }
 
 fn hex(hash: Sha256) -> String {
-    HEXLOWER.encode(&hash.finalize())
+    base64::hex(&hash.finalize())
 }
 
 /// Writes a snapshot's state alone, as followers get it, into an unlinked file in `dir`, positioned at its
@@ -157,7 +157,7 @@ pub fn save(
         id: format!("{}-{}-{unix_ms}", snapshot.term(), snapshot.index()),
         index: snapshot.index(),
         term: snapshot.term(),
-        peers: BASE64.encode(&msgpack::to_vec(&peers).unwrap_or_default()),
+        peers: base64::encode(&msgpack::to_vec(&peers).unwrap_or_default()),
         configuration: meta.configuration.clone(),
         configuration_index: meta.configuration_index,
         size: size as i64,

@@ -3,6 +3,7 @@
 //! Source: `docs/reference/http-1.md` sections 11.2 and 11.4.
 
 use super::fail;
+use crate::sorted;
 use crate::store::{AclObject, Read, WatchSet};
 use crate::structs::go::{List, quote};
 use crate::structs::{ACLLink, ACLNodeIdentity, ACLPolicy, ACLRole, ACLServiceIdentity, Result};
@@ -58,10 +59,10 @@ pub fn services(
         }
     }
     for one in out.iter_mut().filter_map(|o| o.datacenters.as_mut()) {
-        one.sort();
+        sorted::sort(one);
         one.dedup();
     }
-    out.sort_by(|a, b| a.service_name.cmp(&b.service_name));
+    sorted::sort_by(&mut out, |a, b| a.service_name.cmp(&b.service_name));
     Ok(Some(out).filter(|list| !list.is_empty()))
 }
 
@@ -86,7 +87,7 @@ pub fn nodes(given: List<ACLNodeIdentity>, of: &str) -> Result<List<ACLNodeIdent
         }
     }
     let key = |n: &ACLNodeIdentity| (n.node_name.clone(), n.datacenter.clone());
-    out.sort_by_key(key);
+    sorted::sort_by_key(&mut out, key);
     out.dedup();
     Ok(Some(out).filter(|list| !list.is_empty()))
 }
