@@ -7,8 +7,8 @@
 use super::level::{Level, Resource, Scalar};
 use crate::structs::go::quote;
 use crate::structs::{Error, Result};
+use crate::wire::Value;
 use crate::wire::hcl::{self, Item, Node, Pos};
-use crate::wire::{Value, json};
 
 /// Which generation of the language a text is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -95,13 +95,7 @@ fn items(text: &str) -> std::result::Result<Vec<Item>, hcl::Error> {
     if !hcl::is_json(bytes) {
         return hcl::parse(bytes);
     }
-    match json::decode(bytes) {
-        Ok((value, _)) => Ok(json_items(value, 0)),
-        Err(error) => Err(hcl::Error {
-            pos: None,
-            message: error.to_string(),
-        }),
-    }
+    Ok(json_items(hcl::decode_json(bytes)?, 0))
 }
 
 /// A JSON object as items: of a list of objects each is an item of its own.
@@ -123,6 +117,7 @@ fn json_items(value: Value<'_>, depth: usize) -> Vec<Item> {
                 }],
                 node,
                 pos,
+                end: pos,
             });
         };
         match value {

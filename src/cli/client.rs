@@ -29,6 +29,7 @@ const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 pub type Query = Vec<(&'static str, String)>;
 
 /// An agent, and how it is asked.
+#[derive(Clone)]
 pub struct Client {
     target: Target,
     /// Scheme and authority as they appear in error texts.
@@ -181,6 +182,14 @@ impl Client {
             namespace: setting(args, "namespace", "CONSUL_NAMESPACE"),
             stale: args.bool("stale"),
         })
+    }
+
+    /// The same agent, asked on behalf of another token.
+    pub fn as_token(&self, secret: &str) -> Self {
+        Self {
+            token: secret.to_owned(),
+            ..self.clone()
+        }
     }
 
     fn url(&self, path: &str, query: &[(&'static str, String)]) -> String {

@@ -62,6 +62,11 @@ impl Invocation {
         FAILED
     }
 
+    /// As [`Invocation::misuse`], without a line between.
+    pub fn explain(&self, text: &str) -> u8 {
+        self.fail(format!("{text}\n{}", self.help))
+    }
+
     /// How the command is used.
     pub fn help(&self) -> &str {
         &self.help

@@ -11,7 +11,7 @@ use std::path::Path;
 use hyper::Method;
 
 use super::client::Client;
-use super::command::{Command, Invocation, OK, server_flags};
+use super::command::{Command, Invocation, OK, namespace_flags, server_flags};
 use super::simple;
 use crate::config::flags::{FlagSet, Kind};
 use crate::net::dial::errno_text;
@@ -39,7 +39,7 @@ pub const LOGOUT: Command = simple(
 );
 
 fn login_flags() -> FlagSet {
-    server_flags()
+    namespace_flags()
         .command("method", Kind::String, "The auth method to log in through.")
         .command(
             "bearer-token-file",
@@ -58,7 +58,7 @@ fn login_flags() -> FlagSet {
         )
         .command(
             "meta",
-            Kind::List,
+            Kind::Pairs,
             "`key=value` to keep in the token's description; may be repeated.",
         )
 }
@@ -111,8 +111,11 @@ fn login(call: &Invocation) -> u8 {
     }
 }
 
-/// Writes a secret beside its place, then into it.
+/// Writes a secret beside its place, then into it; a folder that is missing is made.
 fn sink(path: &Path, secret: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
     let beside = path.with_extension(format!("{:08x}.tmp", fastrand::u32(..)));
     let written = (|| {
         let mut file = fs::OpenOptions::new()

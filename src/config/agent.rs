@@ -450,7 +450,7 @@ pub(super) fn other_flags(parsed: &Parsed) -> Tree {
             continue;
         };
         let value = match kind {
-            Kind::List => continue,
+            Kind::List | Kind::Pairs => continue,
             Kind::Bool | Kind::BoolValue => Tree::Bool(parse_bool(value).unwrap_or(false)),
             Kind::Int | Kind::IntValue | Kind::Uint | Kind::UintValue => {
                 Tree::Int(parsed.int(name))

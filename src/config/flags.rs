@@ -47,6 +47,8 @@ pub enum Kind {
     List,
     /// `key:value` that may be given several times.
     Map,
+    /// `key=value` that may be given several times.
+    Pairs,
 }
 
 impl Kind {
@@ -67,7 +69,8 @@ impl Kind {
             | Kind::UintValue
             | Kind::DurationValue
             | Kind::List
-            | Kind::Map => "value",
+            | Kind::Map
+            | Kind::Pairs => "value",
         }
     }
 }
@@ -509,6 +512,8 @@ fn check(flag: &Flag, value: &str) -> Result<(), String> {
             .map_err(|_| go(NumberError::Syntax)),
         Kind::DurationValue => GoDuration::parse(value).map(drop),
         Kind::String | Kind::Value | Kind::List | Kind::Map => Ok(()),
+        Kind::Pairs if value.contains('=') => Ok(()),
+        Kind::Pairs => Err(format!("Missing \"=\" value in argument: {value}")),
     };
     result.map_err(|error| match flag.kind {
         Kind::Bool | Kind::BoolValue => format!(

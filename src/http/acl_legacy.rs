@@ -149,7 +149,7 @@ async fn list(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 fn translated(rules: &str) -> Result<Response, HttpError> {
     crate::acl::translate(rules)
         .map(Response::text)
-        .map_err(|e| HttpError::bad_request(e.text().to_owned()))
+        .map_err(super::acl::bad_request)
 }
 
 async fn translate(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {

@@ -335,6 +335,20 @@ pub struct ACLPolicyListStub {
     pub modify_index: u64,
 }
 
+impl From<ACLPolicy> for ACLPolicyListStub {
+    fn from(p: ACLPolicy) -> Self {
+        Self {
+            id: p.id,
+            name: p.name,
+            description: p.description,
+            datacenters: p.datacenters,
+            hash: p.hash,
+            create_index: p.create_index,
+            modify_index: p.modify_index,
+        }
+    }
+}
+
 /// An auth method in a list, without its config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -354,6 +368,19 @@ pub struct ACLAuthMethodListStub {
     pub create_index: u64,
     /// Raft index of the last write that changed it.
     pub modify_index: u64,
+}
+
+impl From<ACLAuthMethod> for ACLAuthMethodListStub {
+    fn from(m: ACLAuthMethod) -> Self {
+        Self {
+            name: m.name,
+            kind: m.kind,
+            display_name: m.display_name,
+            description: m.description,
+            create_index: m.create_index,
+            modify_index: m.modify_index,
+        }
+    }
 }
 
 /// One question of what a token may do.

@@ -48,7 +48,7 @@ impl Relations {
     pub fn new() -> Relations {
         let own = regex_escape(env!("CARGO_PKG_VERSION"));
         let pattern = format!(
-            r#"(?P<uuid>[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}})|(?P<time>\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| \+0000 UTC|[+-]\d\d:?\d\d)?)|(?P<version>\b(?:1\.8\.7|{own})\b)|(?:(?:CreateIndex|ModifyIndex|modify index|to index)"?:? *)(?P<index>\d+)"#
+            r#"(?P<uuid>[0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}}|\b[0-9a-f]{{64}}\b)|(?P<time>\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| \+0000 UTC|[+-]\d\d:?\d\d)?)|(?P<version>\b(?:1\.8\.7|{own})\b)|(?:(?:CreateIndex|ModifyIndex|Create Index|Modify Index|modify index|to index|reset index)"?:? *)(?P<index>\d+)"#
         );
         Relations {
             indexes: BTreeMap::new(),
@@ -378,7 +378,9 @@ impl Pass<'_> {
                     self.differ(path, x, y);
                 }
             }
-            (Json::Text(x), Json::Text(y)) if path.ends_with(".ContentHash") => {
+            (Json::Text(x), Json::Text(y))
+                if path.ends_with(".ContentHash") || path.ends_with(".Hash") =>
+            {
                 if !self.relations.uuid(x, y) {
                     self.differ(path, format!("\"{x}\""), format!("\"{y}\""));
                 }

@@ -1,12 +1,12 @@
 //! `acl binding-rule`.
 
-use super::{by_prefix, delete, path, put, run, show, shown_flags, wants_json};
+use super::object::{by_prefix, create, display, fetch, list, remove, update};
+use super::{run, shown_flags};
 use crate::cli::client::Client;
-use crate::cli::command::{Command, Invocation, say, server_flags};
+use crate::cli::command::{Command, Invocation, namespace_flags};
 use crate::cli::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
 use crate::structs::ACLBindingRule;
-use crate::wire::json;
 
 pub const COMMAND: Command = group(
     "binding-rule",
@@ -18,20 +18,20 @@ pub const COMMAND: Command = group(
         simple(
             "create",
             "Makes a binding rule",
-            "Usage: consul acl binding-rule create -method=<auth-method> [options]
+            "Usage: consul acl binding-rule create [options]
 
   Makes a binding rule.",
             create_flags,
-            create,
+            make,
         ),
         simple(
             "delete",
             "Deletes a binding rule",
-            "Usage: consul acl binding-rule delete -id=<id> [options]
+            "Usage: consul acl binding-rule delete -id ID [options]
 
   Deletes a binding rule.",
             delete_flags,
-            remove,
+            delete,
         ),
         simple(
             "list",
@@ -40,12 +40,12 @@ pub const COMMAND: Command = group(
 
   Lists all binding rules, or those of an auth method.",
             list_flags,
-            list,
+            all,
         ),
         simple(
             "read",
             "Shows a binding rule",
-            "Usage: consul acl binding-rule read -id=<id> [options]
+            "Usage: consul acl binding-rule read -id ID [options]
 
   Shows a binding rule.",
             read_flags,
@@ -54,11 +54,11 @@ pub const COMMAND: Command = group(
         simple(
             "update",
             "Changes a binding rule",
-            "Usage: consul acl binding-rule update -id=<id> [options]
+            "Usage: consul acl binding-rule update -id ID [options]
 
   Changes what is given and leaves the rest, unless told not to merge.",
             update_flags,
-            update,
+            alter,
         ),
     ],
 );
@@ -72,7 +72,7 @@ fn id(flags: FlagSet) -> FlagSet {
 }
 
 fn delete_flags() -> FlagSet {
-    id(server_flags())
+    id(namespace_flags())
 }
 
 fn read_flags() -> FlagSet {
@@ -86,9 +86,10 @@ fn list_flags() -> FlagSet {
 fn content(flags: FlagSet) -> FlagSet {
     flags
         .command("description", Kind::String, "What the rule is for.")
-        .command(
+        .command_default(
             "bind-type",
             Kind::String,
+            "service",
             "What is given: `service`, `role` or `node`.",
         )
         .command(
@@ -112,32 +113,15 @@ fn update_flags() -> FlagSet {
 }
 
 fn find(client: &Client, typed: &str) -> Result<String, String> {
-    if typed.len() == 36 {
-        return Ok(typed.to_owned());
-    }
-    let known = client
-        .read::<Vec<ACLBindingRule>>("/v1/acl/binding-rules", &[])
-        .map_err(|e| format!("Error determining binding rule ID: {e}"))?;
-    by_prefix(known.into_iter().map(|r| r.id), typed, "rule")
+    by_prefix::<ACLBindingRule>(client, typed)
         .map_err(|e| format!("Error determining binding rule ID: {e}"))
 }
 
-fn fetch(client: &Client, id: &str) -> Result<ACLBindingRule, String> {
-    let failed = |e: String| format!("Error reading binding rule \"{id}\": {e}");
-    let reply = client
-        .get(&path("/v1/acl/binding-rule/", id), &[])
-        .map_err(failed)?;
-    if reply.status == hyper::StatusCode::NOT_FOUND {
-        return Err(format!("Binding rule not found with ID \"{id}\""));
-    }
-    json::from_slice_lenient(&reply.ok().map_err(failed)?).map_err(|e| e.to_string())
-}
-
-fn create(call: &Invocation) -> u8 {
+fn make(call: &Invocation) -> u8 {
     let args = &call.args;
     for flag in ["method", "bind-type", "bind-name"] {
         if args.string(flag).is_empty() {
-            return call.misuse(&format!("Missing required '-{flag}' flag"));
+            return call.explain(&format!("Missing required '-{flag}' flag"));
         }
     }
     run(call, |client| {
@@ -150,60 +134,40 @@ fn create(call: &Invocation) -> u8 {
             selector: text("selector"),
             ..ACLBindingRule::default()
         };
-        let made: ACLBindingRule = put(client, "/v1/acl/binding-rule", &rule)
-            .map_err(|e| format!("Failed to create new binding rule: {e}"))?;
-        show(call, &made, |meta| super::show::rule(&made, meta, false))
+        create(call, client, &rule)
     })
 }
 
 fn read(call: &Invocation) -> u8 {
     let typed = call.args.string("id");
     if typed.is_empty() {
-        return call.misuse("Must specify the -id parameter.");
+        return call.fail("Must specify the -id parameter.");
     }
     run(call, |client| {
-        let rule = fetch(client, &find(client, typed)?)?;
-        show(call, &rule, |meta| super::show::rule(&rule, meta, false))
+        display::<ACLBindingRule>(call, &fetch(client, &find(client, typed)?)?)
     })
 }
 
-fn list(call: &Invocation) -> u8 {
-    run(call, |client| {
-        let method = call.args.string("method").to_owned();
-        let query: Vec<(&'static str, String)> = match method.is_empty() {
-            true => Vec::new(),
-            false => vec![("authmethod", method)],
-        };
-        let rules: Vec<ACLBindingRule> = client
-            .read("/v1/acl/binding-rules", &query)
-            .map_err(|e| format!("Failed to retrieve the binding rule list: {e}"))?;
-        if wants_json(call)? {
-            say(super::show::json(&rules)?);
-            return Ok(());
-        }
-        let meta = call.args.bool("meta");
-        let text: String = rules
-            .iter()
-            .map(|r| super::show::rule(r, meta, true))
-            .collect();
-        say(text.trim_end());
-        Ok(())
-    })
+fn all(call: &Invocation) -> u8 {
+    let method = call.args.string("method");
+    let query = [("authmethod", method.to_owned())];
+    let query = if method.is_empty() { &[][..] } else { &query };
+    list::<ACLBindingRule>(call, query)
 }
 
-fn update(call: &Invocation) -> u8 {
+/// Changes a rule. As Consul's command does, it counts a type that is not given as `service`.
+fn alter(call: &Invocation) -> u8 {
     let args = &call.args;
     let typed = args.string("id");
     if typed.is_empty() {
-        return call.misuse("Cannot update a binding rule without specifying the -id parameter");
+        return call.fail("Cannot update a binding rule without specifying the -id parameter");
     }
     run(call, |client| {
         let id = find(client, typed)?;
-        let mut rule = fetch(client, &id)?;
+        let mut rule: ACLBindingRule = fetch(client, &id)?;
         let clear = args.bool("no-merge");
         for (flag, field) in [
             ("description", &mut rule.description),
-            ("bind-type", &mut rule.bind_type),
             ("bind-name", &mut rule.bind_name),
             ("selector", &mut rule.selector),
         ] {
@@ -211,24 +175,21 @@ fn update(call: &Invocation) -> u8 {
                 args.string(flag).clone_into(field);
             }
         }
-        let changed: ACLBindingRule = put(client, &path("/v1/acl/binding-rule/", &id), &rule)
-            .map_err(|e| format!("Error updating binding rule \"{id}\": {e}"))?;
-        show(call, &changed, |meta| {
-            super::show::rule(&changed, meta, false)
-        })
+        args.string("bind-type").clone_into(&mut rule.bind_type);
+        if clear && rule.bind_name.is_empty() {
+            return Err(format!(
+                "Missing required '-bind-name' flag\n{}",
+                call.help()
+            ));
+        }
+        update(call, client, &id, &rule)
     })
 }
 
-fn remove(call: &Invocation) -> u8 {
+fn delete(call: &Invocation) -> u8 {
     let typed = call.args.string("id");
     if typed.is_empty() {
-        return call.misuse("Must specify the -id parameter");
+        return call.fail("Must specify the -id parameter");
     }
-    run(call, |client| {
-        let id = find(client, typed)?;
-        delete(client, &path("/v1/acl/binding-rule/", &id))
-            .map_err(|e| format!("Error deleting binding rule \"{id}\": {e}"))?;
-        say(format!("Binding rule \"{id}\" deleted successfully"));
-        Ok(())
-    })
+    remove::<ACLBindingRule>(call, |client| find(client, typed))
 }

@@ -1,12 +1,13 @@
 //! `acl auth-method`.
 
-use super::{delete, path, put, run, show, shown_flags, wants_json};
+use super::object::{create, display, fetch_at, list, remove, update};
+use super::{path, run, shown_flags};
 use crate::cli::client::Client;
-use crate::cli::command::{Command, Invocation, say, server_flags};
+use crate::cli::command::{Command, Invocation, namespace_flags};
 use crate::cli::{data, group, simple};
 use crate::config::flags::{FlagSet, Kind};
+use crate::structs::ACLAuthMethod;
 use crate::structs::go::{Any, Map};
-use crate::structs::{ACLAuthMethod, ACLAuthMethodListStub};
 use crate::wire::json;
 
 pub const COMMAND: Command = group(
@@ -19,34 +20,34 @@ pub const COMMAND: Command = group(
         simple(
             "create",
             "Makes an auth method",
-            "Usage: consul acl auth-method create -name=<name> -type=<type> [options]
+            "Usage: consul acl auth-method create -name NAME -type TYPE [options]
 
   Makes an auth method.",
             create_flags,
-            create,
+            make,
         ),
         simple(
             "delete",
             "Deletes an auth method",
-            "Usage: consul acl auth-method delete -name=<name>
+            "Usage: consul acl auth-method delete -name NAME [options]
 
   Deletes an auth method with its binding rules and the tokens made through it.",
             delete_flags,
-            remove,
+            delete,
         ),
         simple(
             "list",
             "Lists all auth methods",
-            "Usage: consul acl auth-method list
+            "Usage: consul acl auth-method list [options]
 
   Lists all auth methods.",
             shown_flags,
-            list,
+            |call| list::<ACLAuthMethod>(call, &[]),
         ),
         simple(
             "read",
             "Shows an auth method",
-            "Usage: consul acl auth-method read -name=<name> [options]
+            "Usage: consul acl auth-method read -name NAME [options]
 
   Shows an auth method.",
             read_flags,
@@ -55,17 +56,17 @@ pub const COMMAND: Command = group(
         simple(
             "update",
             "Changes an auth method",
-            "Usage: consul acl auth-method update -name=<name> [options]
+            "Usage: consul acl auth-method update -name NAME [options]
 
   Changes what is given and leaves the rest, unless told not to merge.",
             update_flags,
-            update,
+            alter,
         ),
     ],
 );
 
 fn delete_flags() -> FlagSet {
-    server_flags().command("name", Kind::String, "Name of the auth method.")
+    namespace_flags().command("name", Kind::String, "Name of the auth method.")
 }
 
 fn read_flags() -> FlagSet {
@@ -87,6 +88,21 @@ fn content() -> FlagSet {
             Kind::String,
             "Its configuration as JSON: text, `@file`, or `-` for stdin.",
         )
+        .command(
+            "kubernetes-host",
+            Kind::String,
+            "Address of the Kubernetes API server.",
+        )
+        .command(
+            "kubernetes-ca-cert",
+            Kind::String,
+            "CA certificate of the Kubernetes API server: PEM, `@file`, or `-` for stdin.",
+        )
+        .command(
+            "kubernetes-service-account-jwt",
+            Kind::String,
+            "Service account token to ask the Kubernetes API server with.",
+        )
 }
 
 fn create_flags() -> FlagSet {
@@ -97,37 +113,79 @@ fn update_flags() -> FlagSet {
     content().command("no-merge", Kind::Bool, "Clear what is not given.")
 }
 
-fn config(call: &Invocation) -> Result<Map<Any>, String> {
+/// Flags that stand for the configuration of a method of type `kubernetes`, with their keys in it.
+const KUBERNETES: [(&str, &str); 3] = [
+    ("kubernetes-host", "Host"),
+    ("kubernetes-ca-cert", "CACert"),
+    ("kubernetes-service-account-jwt", "ServiceAccountJWT"),
+];
+
+/// What the Kubernetes flags say.
+fn kubernetes(call: &Invocation) -> Result<Vec<(&'static str, String)>, String> {
+    let mut given = Vec::new();
+    for (flag, key) in KUBERNETES {
+        let text = call.args.string(flag);
+        if text.is_empty() {
+            continue;
+        }
+        let text = match flag {
+            "kubernetes-ca-cert" => {
+                let bytes = data::load(text)
+                    .map_err(|e| format!("Invalid '-kubernetes-ca-cert' value: {e}"))?;
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+            _ => text.to_owned(),
+        };
+        given.push((key, text));
+    }
+    Ok(given)
+}
+
+fn config(call: &Invocation, kind: &str) -> Result<Map<Any>, String> {
     let given = call.args.string("config");
+    let flags = kubernetes(call)?;
     if given.is_empty() {
-        return Ok(None);
+        if kind != "kubernetes" {
+            return Ok(None);
+        }
+        let pairs = flags.into_iter();
+        let map: std::collections::BTreeMap<String, Any> = pairs
+            .map(|(key, text)| (key.to_owned(), Any::String(text)))
+            .collect();
+        return Ok(Some(map).filter(|map| !map.is_empty()));
+    }
+    if !flags.is_empty() {
+        return Err("Cannot use command line arguments with '-config' flags".to_owned());
     }
     let bytes = data::load(given).map_err(|e| format!("Error loading configuration file: {e}"))?;
-    json::from_slice_lenient(&bytes)
-        .map_err(|e| format!("Error parsing JSON for auth method config: {e}"))
+    json::from_slice_lenient(&bytes).map_err(|e| {
+        let why = match e {
+            crate::wire::Error::Eof | crate::wire::Error::UnexpectedEof => {
+                "unexpected end of JSON input".to_owned()
+            }
+            other => other.to_string(),
+        };
+        format!("Error parsing JSON configuration file: {why}")
+    })
 }
 
 fn fetch(client: &Client, name: &str) -> Result<ACLAuthMethod, String> {
-    let failed = |e: String| format!("Error reading auth method \"{name}\": {e}");
-    let reply = client
-        .get(&path("/v1/acl/auth-method/", name), &[])
-        .map_err(failed)?;
-    if reply.status == hyper::StatusCode::NOT_FOUND {
-        return Err(format!("Auth method not found with name \"{name}\""));
-    }
-    json::from_slice_lenient(&reply.ok().map_err(failed)?).map_err(|e| e.to_string())
+    fetch_at(client, &path("/v1/acl/auth-method/", name), "name", name)
 }
 
-fn shown(call: &Invocation, method: &ACLAuthMethod) -> Result<(), String> {
-    let text = super::show::method(method, call.args.bool("meta"))?;
-    show(call, method, |_| text)
-}
-
-fn create(call: &Invocation) -> u8 {
+fn make(call: &Invocation) -> u8 {
     let args = &call.args;
     for flag in ["type", "name"] {
         if args.string(flag).is_empty() {
-            return call.misuse(&format!("Missing required '-{flag}' flag"));
+            return call.explain(&format!("Missing required '-{flag}' flag"));
+        }
+    }
+    if args.string("type") == "kubernetes" && args.string("config").is_empty() {
+        let missing = KUBERNETES
+            .iter()
+            .find(|(flag, _)| args.string(flag).is_empty());
+        if let Some((flag, _)) = missing {
+            return call.fail(format!("Missing required '-{flag}' flag"));
         }
     }
     run(call, |client| {
@@ -138,43 +196,26 @@ fn create(call: &Invocation) -> u8 {
             display_name: args.string("display-name").to_owned(),
             token_locality: args.string("token-locality").to_owned(),
             max_token_ttl: args.duration("max-token-ttl"),
-            config: config(call)?,
+            config: config(call, args.string("type"))?,
             ..ACLAuthMethod::default()
         };
-        let made: ACLAuthMethod = put(client, "/v1/acl/auth-method", &method)
-            .map_err(|e| format!("Failed to create new auth method: {e}"))?;
-        shown(call, &made)
+        create(call, client, &method)
     })
 }
 
 fn read(call: &Invocation) -> u8 {
     let name = call.args.string("name");
     if name.is_empty() {
-        return call.misuse("Must specify the -name parameter");
+        return call.fail("Must specify the -name parameter");
     }
-    run(call, |client| shown(call, &fetch(client, name)?))
+    run(call, |client| display(call, &fetch(client, name)?))
 }
 
-fn list(call: &Invocation) -> u8 {
-    run(call, |client| {
-        let methods: Vec<ACLAuthMethodListStub> = client
-            .read("/v1/acl/auth-methods", &[])
-            .map_err(|e| format!("Failed to retrieve the auth method list: {e}"))?;
-        if wants_json(call)? {
-            say(super::show::json(&methods)?);
-            return Ok(());
-        }
-        let text = super::show::methods(&methods, call.args.bool("meta"));
-        say(text.trim_end());
-        Ok(())
-    })
-}
-
-fn update(call: &Invocation) -> u8 {
+fn alter(call: &Invocation) -> u8 {
     let args = &call.args;
     let name = args.string("name");
     if name.is_empty() {
-        return call.misuse("Cannot update an auth method without specifying the -name parameter");
+        return call.fail("Cannot update an auth method without specifying the -name parameter");
     }
     run(call, |client| {
         let mut method = fetch(client, name)?;
@@ -191,24 +232,22 @@ fn update(call: &Invocation) -> u8 {
         if clear || args.is_set("max-token-ttl") {
             method.max_token_ttl = args.duration("max-token-ttl");
         }
+        let config = config(call, &method.kind)?;
         if clear || args.is_set("config") {
-            method.config = config(call)?;
+            method.config = config;
+        } else {
+            // Single keys of a Kubernetes configuration are put over the old ones.
+            let old = method.config.get_or_insert_default();
+            old.extend(config.into_iter().flatten());
         }
-        let changed: ACLAuthMethod = put(client, &path("/v1/acl/auth-method/", name), &method)
-            .map_err(|e| format!("Error updating auth method \"{name}\": {e}"))?;
-        shown(call, &changed)
+        update(call, client, name, &method)
     })
 }
 
-fn remove(call: &Invocation) -> u8 {
+fn delete(call: &Invocation) -> u8 {
     let name = call.args.string("name");
     if name.is_empty() {
-        return call.misuse("Must specify the -name parameter");
+        return call.fail("Must specify the -name parameter");
     }
-    run(call, |client| {
-        delete(client, &path("/v1/acl/auth-method/", name))
-            .map_err(|e| format!("Error deleting auth method \"{name}\": {e}"))?;
-        say(format!("Auth method \"{name}\" deleted successfully"));
-        Ok(())
-    })
+    remove::<ACLAuthMethod>(call, |_| Ok(name.to_owned()))
 }

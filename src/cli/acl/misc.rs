@@ -1,12 +1,13 @@
 //! `acl bootstrap`, `acl set-agent-token` and `acl translate-rules`.
 
-use super::{ask, path, run, show, shown_flags};
+use hyper::Method;
+use crate::codec::Serialize;
+
+use super::{format_flag, object, policy, run};
 use crate::cli::command::{Command, Invocation, OK, say, server_flags};
 use crate::cli::{data, simple};
-use crate::codec::Serialize;
 use crate::config::flags::{FlagSet, Kind};
-use crate::structs::{ACL, ACLToken};
-use hyper::Method;
+use crate::structs::ACLToken;
 
 pub const BOOTSTRAP: Command = simple(
     "bootstrap",
@@ -14,7 +15,7 @@ pub const BOOTSTRAP: Command = simple(
     "Usage: consul acl bootstrap [options]
 
   Makes a token that may do everything; this works once.",
-    shown_flags,
+    || format_flag(server_flags()),
     bootstrap,
 );
 
@@ -36,7 +37,7 @@ pub const SET_AGENT_TOKEN: Command = simple(
 pub const TRANSLATE_RULES: Command = simple(
     "translate-rules",
     "Turns rules of before 1.4 into present ones",
-    "Usage: consul acl translate-rules [options] TRANSLATE
+    "Usage: consul acl translate-rules  [options] TRANSLATE
 
   Turns rules of before 1.4 into such that say which of them are about prefixes. TRANSLATE is text, `@file`, or `-` for
   stdin; or a token, with -token-accessor or -token-secret.",
@@ -65,7 +66,7 @@ fn bootstrap(call: &Invocation) -> u8 {
             .map_err(|e| format!("Failed ACL bootstrapping: {e}"))?;
         let token: ACLToken =
             crate::wire::json::from_slice_lenient(&body).map_err(|e| e.to_string())?;
-        show(call, &token, |meta| super::show::token(&token, meta))
+        object::display(call, &token)
     })
 }
 
@@ -78,18 +79,18 @@ struct AgentToken {
 fn set_agent_token(call: &Invocation) -> u8 {
     let words = call.args.args();
     let (kind, token) = match words.as_slice() {
-        [] => return call.misuse("Error! Missing TYPE and TOKEN arguments"),
-        [_] => return call.misuse("Error! Missing TOKEN argument"),
+        [] => return call.fail("Error! Missing TYPE and TOKEN arguments"),
+        [_] => return call.fail("Error! Missing TOKEN argument"),
         [kind, token] => (kind.as_str(), token.clone()),
         more => {
-            let text = format!("Error! Too many arguments (expected 2, got {})", more.len());
-            return call.misuse(&text);
+            let text = format!("Error! Too many arguments: expected 2 got {}", more.len());
+            return call.fail(&text);
         }
     };
     let slot = match kind {
         "default" | "agent" | "replication" => kind,
         "master" => "agent_master",
-        _ => return call.misuse("Unknown token type"),
+        _ => return call.fail("Unknown token type"),
     };
     run(call, |client| {
         let body = crate::wire::json::to_vec(&AgentToken { token }).map_err(|e| e.to_string())?;
@@ -105,9 +106,9 @@ fn translate(call: &Invocation) -> u8 {
     let words = call.args.args();
     let [what] = words.as_slice() else {
         return match words.as_slice() {
-            [] => call.misuse("Error! Missing TRANSLATE argument"),
-            more => call.misuse(&format!(
-                "Error! Too many arguments (expected 1, got {})",
+            [] => call.fail("Error! Missing TRANSLATE argument"),
+            more => call.fail(format!(
+                "Error! Too many arguments: expected 1 got {}",
                 more.len()
             )),
         };
@@ -130,19 +131,7 @@ fn translate(call: &Invocation) -> u8 {
         };
     }
     run(call, |client| {
-        let rules = if accessor {
-            let id = super::token::accessor(client, what)?;
-            let token: ACLToken = client.read(&path("/v1/acl/token/", &id), &[])?;
-            token.rules
-        } else {
-            let known: Vec<ACL> = ask(client, Method::GET, &path("/v1/acl/info/", what), &())?;
-            known
-                .into_iter()
-                .next()
-                .map(|acl| acl.rules)
-                .unwrap_or_default()
-        };
-        say(crate::acl::translate(&rules).map_err(|e| e.text().to_owned())?);
+        say(policy::rules_of(client, what, secret)?);
         Ok(())
     })
 }

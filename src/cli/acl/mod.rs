@@ -2,24 +2,24 @@
 //!
 //! Holds true: what is asked for by the beginning of its ID is one thing or an error; secrets are shown only where Consul
 //! shows them.
-//! Source: `docs/reference/cli.md` section 18.
+//! Source: `docs/reference/cli.md` section 18; a running Consul 1.8.7.
 
 mod binding_rule;
 mod method;
 mod misc;
+mod object;
 mod policy;
 mod role;
 mod show;
 mod token;
 
 use super::client::Client;
-use super::command::{Command, Invocation, OK, say, server_flags};
+use super::command::{Command, Invocation, OK, namespace_flags};
 use super::group;
-use crate::codec::{Deserialize, Serialize};
 use crate::config::flags::{FlagSet, Kind};
+use crate::structs::go::quote;
 use crate::structs::{ACLLink, ACLNodeIdentity, ACLServiceIdentity};
-use crate::wire::json;
-use hyper::Method;
+use object::Object;
 
 pub const COMMAND: Command = group(
     "acl",
@@ -39,15 +39,39 @@ pub const COMMAND: Command = group(
     ],
 );
 
+/// The flag that says how something is shown.
+fn format_flag(flags: FlagSet) -> FlagSet {
+    flags.command(
+        "format",
+        Kind::String,
+        "How to show it: `pretty` or `json`.",
+    )
+}
+
 /// Flags of every command that shows something.
 fn shown_flags() -> FlagSet {
-    server_flags()
+    format_flag(namespace_flags()).command("meta", Kind::Bool, "Show hash and indexes as well.")
+}
+
+/// Flags that say which one is meant.
+fn named(flags: FlagSet) -> FlagSet {
+    flags
         .command(
-            "format",
+            "id",
             Kind::String,
-            "How to show it: `pretty` or `json`.",
+            "Its ID, or the beginning if that is one's alone.",
         )
-        .command("meta", Kind::Bool, "Show hash and indexes as well.")
+        .command("name", Kind::String, "Its name.")
+}
+
+/// Flags of commands that delete by ID or name.
+fn delete_flags() -> FlagSet {
+    named(namespace_flags())
+}
+
+/// Flags of commands that read by ID or name.
+fn read_flags() -> FlagSet {
+    named(shown_flags())
 }
 
 /// Flags of links to policies.
@@ -91,37 +115,10 @@ fn run(call: &Invocation, work: impl FnOnce(&Client) -> Result<(), String>) -> u
         Ok(client) => client,
         Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
     };
-    match wants_json(call).and_then(|_| work(&client)) {
+    match work(&client) {
         Ok(()) => OK,
         Err(why) => call.fail(why),
     }
-}
-
-/// Asks, and reads the answer as a structure.
-fn ask<T: Deserialize + Default>(
-    client: &Client,
-    method: Method,
-    path: &str,
-    body: &impl Serialize,
-) -> Result<T, String> {
-    let body = json::to_vec(body).map_err(|e| e.to_string())?;
-    let answer = smol::block_on(client.ask(method, path, &[], body))?.ok()?;
-    json::from_slice_lenient(&answer).map_err(|e| e.to_string())
-}
-
-/// Writes something with PUT.
-fn put<T: Deserialize + Default>(
-    client: &Client,
-    path: &str,
-    body: &impl Serialize,
-) -> Result<T, String> {
-    ask(client, Method::PUT, path, body)
-}
-
-/// Deletes something.
-fn delete(client: &Client, path: &str) -> Result<(), String> {
-    smol::block_on(client.ask(Method::DELETE, path, &[], Vec::new()))?.ok()?;
-    Ok(())
 }
 
 /// A path whose last part is a name.
@@ -132,53 +129,39 @@ fn path(before: &str, name: &str) -> String {
     )
 }
 
-/// The one ID that begins as asked.
-fn by_prefix(
-    ids: impl Iterator<Item = String>,
-    prefix: &str,
-    what: &str,
-) -> Result<String, String> {
-    let mut found: Vec<String> = ids.filter(|id| id.starts_with(prefix)).collect();
-    match (found.pop(), found.is_empty()) {
-        (Some(id), true) => Ok(id),
-        (Some(_), false) => Err(format!(
-            "Error determining {what} ID: {what} ID prefix {prefix} is not unique"
-        )),
-        (None, _) => Err(format!("No such {what} ID with prefix: {prefix}")),
-    }
-}
-
-/// Links by ID and by name.
-fn links(call: &Invocation, kind: &str) -> Vec<ACLLink> {
-    let ids = call
-        .args
-        .list(&format!("{kind}-id"))
-        .into_iter()
-        .map(|id| ACLLink {
+/// Links to things of one kind, by name and by the beginning of the ID.
+fn links<T: Object>(client: &Client, call: &Invocation) -> Result<Vec<ACLLink>, String> {
+    let typed = |what: &str| call.args.list(&format!("{}-{what}", T::NOUN));
+    let by_name = |name| ACLLink {
+        name,
+        ..ACLLink::default()
+    };
+    let mut links: Vec<ACLLink> = typed("name").into_iter().map(by_name).collect();
+    for typed in typed("id") {
+        let id = object::by_prefix::<T>(client, &typed)
+            .map_err(|e| format!("Error resolving {} ID : {e}", T::NOUN))?;
+        links.push(ACLLink {
             id,
             ..ACLLink::default()
         });
-    let names = call.args.list(&format!("{kind}-name")).into_iter();
-    ids.chain(names.map(|name| ACLLink {
-        name,
-        ..ACLLink::default()
-    }))
-    .collect()
+    }
+    Ok(links)
 }
 
 /// Service identities as they are typed.
-fn service_identities(call: &Invocation) -> Vec<ACLServiceIdentity> {
+fn service_identities(call: &Invocation) -> Result<Vec<ACLServiceIdentity>, String> {
     let typed = call.args.list("service-identity").into_iter();
     typed
-        .map(|text| match text.split_once(':') {
-            Some((name, datacenters)) => ACLServiceIdentity {
-                service_name: name.to_owned(),
-                datacenters: Some(datacenters.split(',').map(str::to_owned).collect()),
-            },
-            None => ACLServiceIdentity {
-                service_name: text,
-                datacenters: None,
-            },
+        .map(|text| {
+            let mut parts = text.split(':').map(str::to_owned);
+            match (parts.next(), parts.next(), parts.next()) {
+                (Some(service_name), datacenters, None) => Ok(ACLServiceIdentity {
+                    service_name,
+                    datacenters: datacenters
+                        .map(|list| list.split(',').map(str::to_owned).collect()),
+                }),
+                _ => Err(malformed("service", &text)),
+            }
         })
         .collect()
 }
@@ -188,43 +171,40 @@ fn node_identities(call: &Invocation) -> Result<Vec<ACLNodeIdentity>, String> {
     let typed = call.args.list("node-identity").into_iter();
     typed
         .map(|text| match text.split_once(':') {
-            Some((name, datacenter)) => Ok(ACLNodeIdentity {
+            Some((name, datacenter)) if !datacenter.contains(':') => Ok(ACLNodeIdentity {
                 node_name: name.to_owned(),
                 datacenter: datacenter.to_owned(),
             }),
-            None => Err(format!(
-                "Malformed -node-identity argument: {}",
-                crate::structs::go::quote(&text)
-            )),
+            _ => Err(malformed("node", &text)),
         })
         .collect()
 }
 
-/// What a list becomes: replaced, or with `merge` added to.
-fn merged<T: PartialEq>(old: Option<Vec<T>>, new: Vec<T>, merge: bool) -> Option<Vec<T>> {
-    if !merge {
-        return Some(new);
-    }
-    let mut all = old.unwrap_or_default();
+fn malformed(kind: &str, text: &str) -> String {
+    format!("Malformed -{kind}-identity argument: {}", quote(text))
+}
+
+/// What a list becomes: replaced, or with `merge` added to; what is the `same` is there once, as it was given last.
+fn merged<T>(
+    old: Option<Vec<T>>,
+    new: Vec<T>,
+    merge: bool,
+    same: fn(&T, &T) -> bool,
+) -> Option<Vec<T>> {
+    let mut all = old.filter(|_| merge).unwrap_or_default();
     for one in new {
-        if !all.contains(&one) {
-            all.push(one);
+        match all.iter_mut().find(|old| same(old, &one)) {
+            Some(old) if merge => *old = one,
+            _ => all.push(one),
         }
     }
     Some(all)
 }
 
-/// Shows something as text or as JSON.
-fn show(
-    call: &Invocation,
-    value: &dyn Serialize,
-    text: impl FnOnce(bool) -> String,
-) -> Result<(), String> {
-    if wants_json(call)? {
-        say(show::json(value)?);
-        return Ok(());
-    }
-    let text = text(call.args.bool("meta"));
-    say(text.trim_end_matches('\n'));
-    Ok(())
+fn same_link(a: &ACLLink, b: &ACLLink) -> bool {
+    (!b.id.is_empty() && a.id == b.id) || (!b.name.is_empty() && a.name == b.name)
+}
+
+fn same_service(a: &ACLServiceIdentity, b: &ACLServiceIdentity) -> bool {
+    a.service_name == b.service_name
 }

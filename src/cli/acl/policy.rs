@@ -1,11 +1,12 @@
 //! `acl policy`.
 
-use super::{by_prefix, delete, path, put, run, show, shown_flags, wants_json};
+use super::object::{create, fetch, find, list, remove, unnamed, update};
+use super::{delete_flags, read_flags, run, shown_flags};
 use crate::cli::client::Client;
-use crate::cli::command::{Command, Invocation, say, server_flags};
+use crate::cli::command::{Command, Invocation};
 use crate::cli::{data, group, simple};
 use crate::config::flags::{FlagSet, Kind};
-use crate::structs::{ACLPolicy, ACLPolicyListStub, ACLToken};
+use crate::structs::{ACLPolicy, ACLToken};
 
 pub const COMMAND: Command = group(
     "policy",
@@ -21,16 +22,16 @@ pub const COMMAND: Command = group(
 
   Makes a policy.",
             create_flags,
-            create,
+            make,
         ),
         simple(
             "delete",
             "Deletes a policy",
-            "Usage: consul acl policy delete [options] -id ID
+            "Usage: consul acl policy delete [options] -id POLICY
 
   Deletes a policy; links to it vanish.",
             delete_flags,
-            remove,
+            delete,
         ),
         simple(
             "list",
@@ -39,12 +40,12 @@ pub const COMMAND: Command = group(
 
   Lists all policies, without their rules.",
             shown_flags,
-            list,
+            |call| list::<ACLPolicy>(call, &[]),
         ),
         simple(
             "read",
             "Shows a policy",
-            "Usage: consul acl policy read [options] [-id ID | -name NAME]
+            "Usage: consul acl policy read [options] POLICY
 
   Shows a policy.",
             read_flags,
@@ -53,32 +54,17 @@ pub const COMMAND: Command = group(
         simple(
             "update",
             "Changes a policy",
-            "Usage: consul acl policy update [options] [-id ID | -name NAME]
+            "Usage: consul acl policy update [options]
 
   Changes what is given and leaves the rest, unless told not to merge.",
             update_flags,
-            update,
+            alter,
         ),
     ],
 );
 
-fn named(flags: FlagSet) -> FlagSet {
-    flags
-        .command(
-            "id",
-            Kind::String,
-            "ID of the policy, or its beginning if that is one's alone.",
-        )
-        .command("name", Kind::String, "Name of the policy.")
-}
-
-fn delete_flags() -> FlagSet {
-    named(server_flags())
-}
-
-fn read_flags() -> FlagSet {
-    named(shown_flags())
-}
+/// Said when neither `-id` nor `-name` is given.
+const UNNAMED: &str = "Must specify either the -id or -name parameters";
 
 fn content(flags: FlagSet) -> FlagSet {
     flags
@@ -111,29 +97,7 @@ fn create_flags() -> FlagSet {
 }
 
 fn update_flags() -> FlagSet {
-    content(named(shown_flags())).command("no-merge", Kind::Bool, "Clear what is not given.")
-}
-
-fn find(client: &Client, call: &Invocation) -> Result<String, String> {
-    let (id, name) = (call.args.string("id"), call.args.string("name"));
-    if id.len() == 36 {
-        return Ok(id.to_owned());
-    }
-    let failed = |e: String| format!("Error determining policy ID: {e}");
-    let known = client
-        .read::<Vec<ACLPolicyListStub>>("/v1/acl/policies", &[])
-        .map_err(failed)?;
-    if !id.is_empty() {
-        return by_prefix(known.into_iter().map(|p| p.id), id, "policy").map_err(failed);
-    }
-    let found = known.into_iter().find(|p| p.name == name);
-    found
-        .map(|p| p.id)
-        .ok_or_else(|| failed(format!("No such policy with name {name}")))
-}
-
-fn unnamed(call: &Invocation) -> bool {
-    call.args.string("id").is_empty() && call.args.string("name").is_empty()
+    content(read_flags()).command("no-merge", Kind::Bool, "Clear what is not given.")
 }
 
 fn rules(call: &Invocation) -> Result<String, String> {
@@ -142,84 +106,71 @@ fn rules(call: &Invocation) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn create(call: &Invocation) -> u8 {
+/// The translated rules of a token of before 1.4.
+pub(super) fn rules_of(client: &Client, typed: &str, secret: bool) -> Result<String, String> {
+    let failed = |e: String| format!("Error reading token: {e}");
+    let token: ACLToken = if secret {
+        client.as_token(typed).read("/v1/acl/token/self", &[])
+    } else {
+        let id = super::token::accessor(client, typed)?;
+        client.read(&super::path("/v1/acl/token/", &id), &[])
+    }
+    .map_err(failed)?;
+    if token.rules.is_empty() {
+        return Err("Token is not a legacy token with rules".to_owned());
+    }
+    crate::acl::translate(&token.rules).map_err(|e| format!("Error translating rules: {e}"))
+}
+
+fn datacenters(call: &Invocation) -> Option<Vec<String>> {
+    Some(call.args.list("valid-datacenter")).filter(|list| !list.is_empty())
+}
+
+fn make(call: &Invocation) -> u8 {
     let args = &call.args;
     if args.string("name").is_empty() {
-        return call.misuse("Missing require '-name' flag");
+        return call.explain("Missing require '-name' flag");
     }
     run(call, |client| {
         let from = args.string("from-token");
-        let rules = if from.is_empty() {
-            rules(call)?
-        } else {
-            let token: ACLToken = if args.bool("token-secret") {
-                let known: Vec<crate::structs::ACL> = client
-                    .read(&path("/v1/acl/info/", from), &[])
-                    .map_err(|e| format!("Error retrieving token: {e}"))?;
-                known
-                    .into_iter()
-                    .next()
-                    .map(ACLToken::from)
-                    .unwrap_or_default()
-            } else {
-                let id = super::token::accessor(client, from)?;
-                client
-                    .read(&path("/v1/acl/token/", &id), &[])
-                    .map_err(|e| format!("Error retrieving token: {e}"))?
-            };
-            crate::acl::translate(&token.rules).map_err(|e| e.text().to_owned())?
+        if !from.is_empty() && !args.string("rules").is_empty() {
+            let why = "Cannot specify both -rules and -from-token";
+            return Err(format!("Error loading rules: {why}"));
+        }
+        let rules = match from.is_empty() {
+            true => rules(call)?,
+            false => rules_of(client, from, args.bool("token-secret"))
+                .map_err(|e| format!("Error loading rules: {e}"))?,
         };
         let policy = ACLPolicy {
             name: args.string("name").to_owned(),
             description: args.string("description").to_owned(),
             rules,
-            datacenters: Some(args.list("valid-datacenter")),
+            datacenters: datacenters(call),
             ..ACLPolicy::default()
         };
-        let made: ACLPolicy = put(client, "/v1/acl/policy", &policy)
-            .map_err(|e| format!("Failed to create new policy: {e}"))?;
-        show(call, &made, |meta| super::show::policy(&made, meta))
+        create(call, client, &policy)
     })
 }
 
 fn read(call: &Invocation) -> u8 {
     if unnamed(call) {
-        return call.misuse("Must specify either the -id or -name parameters");
+        return call.fail(UNNAMED);
     }
     run(call, |client| {
-        let id = find(client, call)?;
-        let policy: ACLPolicy = client
-            .read(&path("/v1/acl/policy/", &id), &[])
-            .map_err(|e| format!("Error reading policy \"{id}\": {e}"))?;
-        show(call, &policy, |meta| super::show::policy(&policy, meta))
+        let id = find::<ACLPolicy>(client, call)?;
+        super::object::display(call, &fetch::<ACLPolicy>(client, &id)?)
     })
 }
 
-fn list(call: &Invocation) -> u8 {
-    run(call, |client| {
-        let policies: Vec<ACLPolicyListStub> = client
-            .read("/v1/acl/policies", &[])
-            .map_err(|e| format!("Failed to retrieve the policy list: {e}"))?;
-        if wants_json(call)? {
-            say(super::show::json(&policies)?);
-            return Ok(());
-        }
-        let text = super::show::policies(&policies, call.args.bool("meta"));
-        say(text.trim_end());
-        Ok(())
-    })
-}
-
-fn update(call: &Invocation) -> u8 {
+fn alter(call: &Invocation) -> u8 {
     if unnamed(call) {
-        return call.misuse("Must specify either the -id or -name parameters");
+        return call.fail(UNNAMED);
     }
     run(call, |client| {
         let args = &call.args;
-        let id = find(client, call)?;
-        let mut policy: ACLPolicy = client
-            .read(&path("/v1/acl/policy/", &id), &[])
-            .map_err(|e| format!("Error reading policy \"{id}\": {e}"))?;
+        let id = find::<ACLPolicy>(client, call)?;
+        let mut policy: ACLPolicy = fetch(client, &id)?;
         let clear = args.bool("no-merge");
         if args.is_set("id") && args.is_set("name") {
             args.string("name").clone_into(&mut policy.name);
@@ -232,23 +183,15 @@ fn update(call: &Invocation) -> u8 {
             policy.rules = rules(call)?;
         }
         if clear || args.is_set("valid-datacenter") {
-            policy.datacenters = Some(args.list("valid-datacenter"));
+            policy.datacenters = datacenters(call);
         }
-        let changed: ACLPolicy = put(client, &path("/v1/acl/policy/", &id), &policy)
-            .map_err(|e| format!("Error updating policy \"{id}\": {e}"))?;
-        show(call, &changed, |meta| super::show::policy(&changed, meta))
+        update(call, client, &id, &policy)
     })
 }
 
-fn remove(call: &Invocation) -> u8 {
-    if unnamed(call) {
-        return call.misuse("Must specify either the -id or -name parameters");
+fn delete(call: &Invocation) -> u8 {
+    match unnamed(call) {
+        true => call.fail(UNNAMED),
+        false => remove::<ACLPolicy>(call, |client| find::<ACLPolicy>(client, call)),
     }
-    run(call, |client| {
-        let id = find(client, call)?;
-        delete(client, &path("/v1/acl/policy/", &id))
-            .map_err(|e| format!("Error deleting policy \"{id}\": {e}"))?;
-        say(format!("Policy \"{id}\" deleted successfully"));
-        Ok(())
-    })
 }

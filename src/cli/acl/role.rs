@@ -1,14 +1,16 @@
 //! `acl role`.
 
-use super::{
-    by_prefix, delete, identity_flags, links, merged, node_identities, path, policy_link_flags,
-    put, run, service_identities, show, shown_flags, wants_json,
+use super::object::{
+    by_prefix, create, display, fetch, fetch_at, find, list, remove, unnamed, update,
 };
-use crate::cli::client::Client;
-use crate::cli::command::{Command, Invocation, say, server_flags};
+use super::{
+    delete_flags, identity_flags, links, merged, node_identities, path, policy_link_flags,
+    read_flags, run, same_link, same_service, service_identities, shown_flags,
+};
+use crate::cli::command::{Command, Invocation};
 use crate::cli::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
-use crate::structs::ACLRole;
+use crate::structs::{ACLPolicy, ACLRole};
 
 pub const COMMAND: Command = group(
     "role",
@@ -24,16 +26,16 @@ pub const COMMAND: Command = group(
 
   Makes a role.",
             create_flags,
-            create,
+            make,
         ),
         simple(
             "delete",
             "Deletes a role",
-            "Usage: consul acl role delete [options] -id ID
+            "Usage: consul acl role delete [options] -id ROLE
 
   Deletes a role; links to it vanish.",
             delete_flags,
-            remove,
+            delete,
         ),
         simple(
             "list",
@@ -42,12 +44,12 @@ pub const COMMAND: Command = group(
 
   Lists all roles.",
             shown_flags,
-            list,
+            |call| list::<ACLRole>(call, &[]),
         ),
         simple(
             "read",
             "Shows a role",
-            "Usage: consul acl role read [options] [-id ID | -name NAME]
+            "Usage: consul acl role read [options] ROLE
 
   Shows a role.",
             read_flags,
@@ -56,32 +58,14 @@ pub const COMMAND: Command = group(
         simple(
             "update",
             "Changes a role",
-            "Usage: consul acl role update [options] -id ID
+            "Usage: consul acl role update [options]
 
   Changes a role; what is given is added unless told not to merge.",
             update_flags,
-            update,
+            alter,
         ),
     ],
 );
-
-fn named(flags: FlagSet) -> FlagSet {
-    flags
-        .command(
-            "id",
-            Kind::String,
-            "ID of the role, or its beginning if that is one's alone.",
-        )
-        .command("name", Kind::String, "Name of the role.")
-}
-
-fn delete_flags() -> FlagSet {
-    named(server_flags())
-}
-
-fn read_flags() -> FlagSet {
-    named(shown_flags())
-}
 
 fn content(flags: FlagSet) -> FlagSet {
     identity_flags(policy_link_flags(flags)).command(
@@ -96,48 +80,13 @@ fn create_flags() -> FlagSet {
 }
 
 fn update_flags() -> FlagSet {
-    content(named(shown_flags())).command("no-merge", Kind::Bool, "Replace rather than add.")
+    content(read_flags()).command("no-merge", Kind::Bool, "Replace rather than add.")
 }
 
-fn find(client: &Client, call: &Invocation) -> Result<String, String> {
-    let (id, name) = (call.args.string("id"), call.args.string("name"));
-    if id.len() == 36 {
-        return Ok(id.to_owned());
-    }
-    let known = client
-        .read::<Vec<ACLRole>>("/v1/acl/roles", &[])
-        .map_err(|e| format!("Error determining role ID: {e}"))?;
-    if !id.is_empty() {
-        return by_prefix(known.into_iter().map(|r| r.id), id, "role")
-            .map_err(|e| format!("Error determining role ID: {e}"));
-    }
-    let found = known.into_iter().find(|r| r.name == name);
-    found
-        .map(|r| r.id)
-        .ok_or_else(|| format!("Role not found with name \"{name}\""))
-}
-
-fn unnamed(call: &Invocation) -> bool {
-    call.args.string("id").is_empty() && call.args.string("name").is_empty()
-}
-
-fn fetch(client: &Client, id: &str) -> Result<ACLRole, String> {
-    let reply = client
-        .get(&path("/v1/acl/role/", id), &[])
-        .map_err(|e| format!("Error reading role \"{id}\": {e}"))?;
-    if reply.status == hyper::StatusCode::NOT_FOUND {
-        return Err(format!("Role not found with ID \"{id}\""));
-    }
-    let body = reply
-        .ok()
-        .map_err(|e| format!("Error reading role \"{id}\": {e}"))?;
-    crate::wire::json::from_slice_lenient(&body).map_err(|e| e.to_string())
-}
-
-fn create(call: &Invocation) -> u8 {
+fn make(call: &Invocation) -> u8 {
     let args = &call.args;
     if args.string("name").is_empty() {
-        return call.misuse("Missing require '-name' flag");
+        return call.explain("Missing require '-name' flag");
     }
     let grants = [
         "policy-name",
@@ -146,7 +95,7 @@ fn create(call: &Invocation) -> u8 {
         "node-identity",
     ];
     if grants.iter().all(|flag| args.list(flag).is_empty()) {
-        return call.misuse(
+        return call.fail(
             "Cannot create a role without specifying -policy-name, -policy-id, -service-identity, or -node-identity \
              at least once",
         );
@@ -155,83 +104,62 @@ fn create(call: &Invocation) -> u8 {
         let role = ACLRole {
             name: args.string("name").to_owned(),
             description: args.string("description").to_owned(),
-            policies: Some(links(call, "policy")),
-            service_identities: Some(service_identities(call)),
+            policies: Some(links::<ACLPolicy>(client, call)?),
+            service_identities: Some(service_identities(call)?),
             node_identities: Some(node_identities(call)?),
             ..ACLRole::default()
         };
-        let made: ACLRole = put(client, "/v1/acl/role", &role)
-            .map_err(|e| format!("Failed to create new role: {e}"))?;
-        show(call, &made, |meta| super::show::role(&made, meta))
+        create(call, client, &role)
     })
 }
 
 fn read(call: &Invocation) -> u8 {
     if unnamed(call) {
-        return call.misuse("Must specify either the -id or -name parameters");
+        return call.fail("Must specify either the -id or -name parameters");
     }
     run(call, |client| {
-        let id = find(client, call)?;
-        let role = fetch(client, &id)?;
-        show(call, &role, |meta| super::show::role(&role, meta))
+        let name = call.args.string("name");
+        let role: ACLRole = match call.args.string("id") {
+            "" => fetch_at(client, &path("/v1/acl/role/name/", name), "name", name)?,
+            _ => fetch(client, &find::<ACLRole>(client, call)?)?,
+        };
+        display(call, &role)
     })
 }
 
-fn list(call: &Invocation) -> u8 {
-    run(call, |client| {
-        let roles: Vec<ACLRole> = client
-            .read("/v1/acl/roles", &[])
-            .map_err(|e| format!("Failed to retrieve the role list: {e}"))?;
-        if wants_json(call)? {
-            say(super::show::json(&roles)?);
-            return Ok(());
-        }
-        let text = super::show::roles(&roles, call.args.bool("meta"));
-        say(text.trim_end());
-        Ok(())
-    })
-}
-
-fn update(call: &Invocation) -> u8 {
+fn alter(call: &Invocation) -> u8 {
     let args = &call.args;
-    if args.string("id").is_empty() {
-        return call.misuse("Cannot update a role without specifying the -id parameter");
+    let typed = args.string("id");
+    if typed.is_empty() {
+        return call.fail("Cannot update a role without specifying the -id parameter");
     }
     run(call, |client| {
-        let id = find(client, call)?;
-        let old = fetch(client, &id)?;
+        let id = by_prefix::<ACLRole>(client, typed)
+            .map_err(|e| format!("Error determining role ID: {e}"))?;
+        let old: ACLRole = fetch(client, &id)?;
         let merge = !args.bool("no-merge");
         let keep = |flag: &str, old: String| match args.string(flag) {
             "" if merge => old,
             given => given.to_owned(),
         };
+        let (services, nodes) = (service_identities(call)?, node_identities(call)?);
+        let policies = links::<ACLPolicy>(client, call)?;
         let role = ACLRole {
             id: id.clone(),
-            name: match args.string("name") {
-                "" => old.name,
-                given => given.to_owned(),
-            },
+            name: keep("name", old.name),
             description: keep("description", old.description),
-            policies: merged(old.policies, links(call, "policy"), merge),
-            service_identities: merged(old.service_identities, service_identities(call), merge),
-            node_identities: merged(old.node_identities, node_identities(call)?, merge),
+            policies: merged(old.policies, policies, merge, same_link),
+            service_identities: merged(old.service_identities, services, merge, same_service),
+            node_identities: merged(old.node_identities, nodes, merge, PartialEq::eq),
             ..ACLRole::default()
         };
-        let changed: ACLRole = put(client, &path("/v1/acl/role/", &id), &role)
-            .map_err(|e| format!("Error updating role \"{id}\": {e}"))?;
-        show(call, &changed, |meta| super::show::role(&changed, meta))
+        update(call, client, &id, &role)
     })
 }
 
-fn remove(call: &Invocation) -> u8 {
-    if unnamed(call) {
-        return call.misuse("Must specify the -id or -name parameters");
+fn delete(call: &Invocation) -> u8 {
+    match unnamed(call) {
+        true => call.fail("Must specify the -id or -name parameters"),
+        false => remove::<ACLRole>(call, |client| find::<ACLRole>(client, call)),
     }
-    run(call, |client| {
-        let id = find(client, call)?;
-        delete(client, &path("/v1/acl/role/", &id))
-            .map_err(|e| format!("Error deleting role \"{id}\": {e}"))?;
-        say(format!("Role \"{id}\" deleted successfully"));
-        Ok(())
-    })
 }

@@ -1,10 +1,12 @@
-//! How tokens, policies, roles, auth methods and binding rules are shown.
+//! How tokens, policies, roles, auth methods and binding rules are shown: each says what there is to show, and one
+//! function lays it out, alone or in a list.
 //!
-//! Source: `docs/reference/cli.md` section 18.
+//! Source: `docs/reference/cli.md` section 18; a running Consul 1.8.7.
 
 use std::fmt::Write;
 
 use crate::codec::Serialize;
+
 use crate::structs::go::{Bytes, GoTime, List};
 use crate::structs::{
     ACLAuthMethod, ACLAuthMethodListStub, ACLBindingRule, ACLLink, ACLNodeIdentity, ACLPolicy,
@@ -12,326 +14,326 @@ use crate::structs::{
 };
 use crate::wire::json;
 
-/// JSON as Consul's commands print it: the indexes first, four spaces an indent.
+/// What there is to show of something.
+#[derive(Default)]
+pub struct Shown {
+    /// The column of the values when it is shown alone.
+    width: usize,
+    /// Which field stands above the others in a list.
+    heading: Option<&'static str>,
+    fields: Vec<(&'static str, String)>,
+    /// Shown with `-meta` only.
+    meta: Vec<(&'static str, String)>,
+    sections: Vec<(&'static str, Vec<String>)>,
+    /// What ends it when it is shown alone.
+    tail: String,
+}
+
+impl Shown {
+    fn indexes(mut self, hash: Option<&Bytes>, create: u64, modify: u64) -> Self {
+        if let Some(hash) = hash {
+            let hash = crate::codec::base64::hex(hash);
+            self.meta.push(("Hash", hash));
+        }
+        self.meta.push(("Create Index", create.to_string()));
+        self.meta.push(("Modify Index", modify.to_string()));
+        self
+    }
+
+    fn links(mut self, title: &'static str, links: &List<ACLLink>) -> Self {
+        let lines = links.iter().flatten();
+        let lines = lines.map(|link| format!("{} - {}", link.id, link.name));
+        self.sections.push((title, lines.collect()));
+        self
+    }
+
+    fn identities(
+        mut self,
+        services: &List<ACLServiceIdentity>,
+        nodes: &List<ACLNodeIdentity>,
+    ) -> Self {
+        let at = |one: &ACLServiceIdentity| match &one.datacenters {
+            Some(list) if !list.is_empty() => list.join(", "),
+            _ => "all".to_owned(),
+        };
+        let services = services.iter().flatten();
+        let services = services.map(|s| format!("{} (Datacenters: {})", s.service_name, at(s)));
+        let nodes = nodes.iter().flatten();
+        let nodes = nodes.map(|n| format!("{} (Datacenter: {})", n.node_name, n.datacenter));
+        self.sections
+            .push(("Service Identities", services.collect()));
+        self.sections.push(("Node Identities", nodes.collect()));
+        self
+    }
+
+    /// The text, alone or as one of a list.
+    pub fn text(&self, with_meta: bool, listed: bool) -> String {
+        let mut out = String::new();
+        let (mut indent, mut width) = ("", self.width);
+        let heading = self.heading.filter(|_| listed);
+        if let Some(name) = heading {
+            let found = self.fields.iter().find(|(label, _)| *label == name);
+            let _ = writeln!(out, "{}:", found.map_or("", |(_, value)| value));
+            (indent, width) = ("   ", 14);
+        }
+        let meta = self.meta.iter().filter(|_| with_meta);
+        for (label, value) in self.fields.iter().chain(meta) {
+            if heading != Some(*label) {
+                let label = format!("{label}:");
+                let _ = writeln!(out, "{indent}{label:width$}{value}");
+            }
+        }
+        for (title, lines) in self.sections.iter().filter(|(_, lines)| !lines.is_empty()) {
+            let _ = writeln!(out, "{indent}{title}:");
+            for line in lines {
+                let _ = writeln!(out, "{indent}   {line}");
+            }
+        }
+        if !listed {
+            out.push_str(&self.tail);
+        }
+        out
+    }
+}
+
+/// How the JSON of commands differs from that of the API.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Not at all.
+    Api,
+    /// Datacenters are there also when there are none.
+    Policy,
+    /// The indexes come first, the rules last.
+    Token,
+}
+
+/// Something that can be shown.
+pub trait Show {
+    /// How its JSON is laid out.
+    const LAYOUT: Layout = Layout::Api;
+
+    /// What there is to show.
+    fn shown(&self) -> Shown;
+}
+
+/// JSON as Consul's commands print it, four spaces an indent.
 ///
 /// # Errors
 /// When the value cannot be written.
-pub fn json(value: &dyn Serialize) -> Result<String, String> {
+pub fn json<T: Serialize + ?Sized>(value: &T, layout: Layout) -> Result<String, String> {
     let compact = json::to_vec(value).map_err(|e| e.to_string())?;
     let text = String::from_utf8_lossy(&json::pretty(&compact)).into_owned();
-    let is_list = text.starts_with('[');
-    let indent = if is_list { "        " } else { "    " };
-    let open = if is_list { "    {" } else { "{" };
+    let text = text.trim_end();
+    let none = "\n    \"Datacenters\":";
+    Ok(match layout {
+        Layout::Token => token_order(text),
+        Layout::Policy if !text.contains(none) => text.replacen(
+            "\n    \"Hash\":",
+            &format!("{none} null,\n    \"Hash\":"),
+            1,
+        ),
+        Layout::Policy | Layout::Api => text.to_owned(),
+    })
+}
+
+/// Tokens as Consul's commands know them: the indexes first, the rules last, and in lists whether it is of before 1.4.
+fn token_order(text: &str) -> String {
+    let listed = text.starts_with('[');
+    let (indent, open) = match listed {
+        true => ("        ", "    {"),
+        false => ("    ", "{"),
+    };
+    let close = open.replace('{', "}");
     let mut out: Vec<String> = Vec::new();
-    let mut first = 0;
+    let (mut first, mut rules) = (0, None);
     for line in text.lines() {
-        let field = line.strip_prefix(indent);
-        let index =
-            field.filter(|f| f.starts_with("\"CreateIndex\"") || f.starts_with("\"ModifyIndex\""));
-        match index {
-            Some(_) => {
-                out.insert(first, format!("{},", line.trim_end_matches(',')));
-                first += 1;
-            }
-            None => out.push(line.to_owned()),
+        let field = line.strip_prefix(indent).unwrap_or_default();
+        let bare = line.trim_end_matches(',');
+        if field.starts_with("\"CreateIndex\"") || field.starts_with("\"ModifyIndex\"") {
+            out.insert(first, format!("{bare},"));
+            first += 1;
+            continue;
         }
+        if field.starts_with("\"Rules\"") {
+            rules = Some(bare.to_owned());
+            continue;
+        }
+        if bare == close {
+            // What stood before the indexes is not always the last member now.
+            let last = out.pop().unwrap_or_default();
+            let last = last.trim_end_matches(',').to_owned();
+            let more = rules.take().or_else(|| {
+                let unsaid = listed && !last.contains("\"Legacy\"");
+                unsaid.then(|| format!("{indent}\"Legacy\": false"))
+            });
+            match more {
+                Some(more) => out.extend([format!("{last},"), more]),
+                None => out.push(last),
+            }
+        }
+        out.push(line.to_owned());
         if line == open {
             first = out.len();
         }
     }
-    // What stood before the indexes is now the last member.
-    let last = |line: &str| line.trim_start().starts_with('}');
-    for at in 1..out.len() {
-        if last(&out[at]) && out[at - 1].ends_with(',') && !last(&out[at - 1]) {
-            let kept = out[at - 1].trim_end_matches(',').to_owned();
-            out[at - 1] = kept;
-        }
-    }
-    Ok(out.join("\n"))
+    out.join("\n")
 }
 
 /// A time as Go prints it.
-pub fn time(t: GoTime) -> String {
+fn time(t: GoTime) -> String {
     let text = t.to_string();
-    format!(
-        "{} +0000 UTC",
-        text.trim_end_matches('Z').replacen('T', " ", 1)
-    )
+    let text = text.trim_end_matches('Z').replacen('T', " ", 1);
+    format!("{text} +0000 UTC")
 }
 
-fn meta(out: &mut String, hash: Option<&Bytes>, create: u64, modify: u64, indent: &str) {
-    if let Some(hash) = hash {
-        let _ = writeln!(
-            out,
-            "{indent}Hash:{}{}",
-            pad("Hash:", indent),
-            crate::codec::base64::hex(hash)
-        );
-    }
-    let _ = writeln!(
-        out,
-        "{indent}Create Index:{}{create}",
-        pad("Create Index:", indent)
-    );
-    let _ = writeln!(
-        out,
-        "{indent}Modify Index:{}{modify}",
-        pad("Modify Index:", indent)
-    );
-}
+impl Show for ACLTokenListStub {
+    const LAYOUT: Layout = Layout::Token;
 
-/// Fills a label up to the values' column of policies, roles and lists.
-fn pad(label: &str, _indent: &str) -> String {
-    " ".repeat(14usize.saturating_sub(label.len()))
-}
-
-fn links(out: &mut String, title: &str, links: &List<ACLLink>, indent: &str) {
-    if links.iter().flatten().next().is_none() {
-        return;
-    }
-    let _ = writeln!(out, "{indent}{title}:");
-    for link in links.iter().flatten() {
-        let _ = writeln!(out, "{indent}   {} - {}", link.id, link.name);
-    }
-}
-
-fn identities(
-    out: &mut String,
-    services: &List<ACLServiceIdentity>,
-    nodes: &List<ACLNodeIdentity>,
-    indent: &str,
-) {
-    if services.iter().flatten().next().is_some() {
-        let _ = writeln!(out, "{indent}Service Identities:");
-    }
-    for one in services.iter().flatten() {
-        let at = match &one.datacenters {
-            Some(list) if !list.is_empty() => list.join(", "),
-            _ => "all".to_owned(),
+    fn shown(&self) -> Shown {
+        let mut fields = vec![
+            ("AccessorID", self.accessor_id.clone()),
+            ("Description", self.description.clone()),
+            ("Local", self.local.to_string()),
+        ];
+        if !self.auth_method.is_empty() {
+            fields.push(("Auth Method", self.auth_method.clone()));
+        }
+        fields.push(("Create Time", time(self.create_time)));
+        if let Some(end) = self.expiration_time.filter(|end| !end.is_zero()) {
+            fields.push(("Expiration Time", time(end)));
+        }
+        fields.push(("Legacy", self.legacy.to_string()));
+        let shown = Shown {
+            width: 18,
+            fields,
+            ..Shown::default()
         };
-        let _ = writeln!(out, "{indent}   {} (Datacenters: {at})", one.service_name);
-    }
-    if nodes.iter().flatten().next().is_some() {
-        let _ = writeln!(out, "{indent}Node Identities:");
-    }
-    for one in nodes.iter().flatten() {
-        let _ = writeln!(
-            out,
-            "{indent}   {} (Datacenter: {})",
-            one.node_name, one.datacenter
-        );
+        shown
+            .indexes(Some(&self.hash), self.create_index, self.modify_index)
+            .links("Policies", &self.policies)
+            .links("Roles", &self.roles)
+            .identities(&self.service_identities, &self.node_identities)
     }
 }
 
-/// A whole token.
-pub fn token(t: &ACLToken, with_meta: bool) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "AccessorID:       {}", t.accessor_id);
-    let _ = writeln!(out, "SecretID:         {}", t.secret_id);
-    let _ = writeln!(out, "Description:      {}", t.description);
-    let _ = writeln!(out, "Local:            {}", t.local);
-    if !t.auth_method.is_empty() {
-        let _ = writeln!(out, "Auth Method:      {}", t.auth_method);
-    }
-    let _ = writeln!(out, "Create Time:      {}", time(t.create_time));
-    if let Some(end) = t.expiration_time.filter(|end| !end.is_zero()) {
-        let _ = writeln!(out, "Expiration Time:  {}", time(end));
-    }
-    if with_meta {
-        let _ = writeln!(
-            out,
-            "Hash:             {}",
-            crate::codec::base64::hex(&t.hash)
-        );
-        let _ = writeln!(out, "Create Index:     {}", t.create_index);
-        let _ = writeln!(out, "Modify Index:     {}", t.modify_index);
-    }
-    links(&mut out, "Policies", &t.policies, "");
-    links(&mut out, "Roles", &t.roles, "");
-    identities(&mut out, &t.service_identities, &t.node_identities, "");
-    if !t.rules.is_empty() {
-        let _ = writeln!(out, "Rules:\n{}", t.rules);
-    }
-    out
-}
+impl Show for ACLToken {
+    const LAYOUT: Layout = Layout::Token;
 
-/// Tokens in a list.
-pub fn tokens(list: &[ACLTokenListStub], with_meta: bool) -> String {
-    let one = |t: &ACLTokenListStub| {
-        let mut out = String::new();
-        let _ = writeln!(out, "AccessorID:       {}", t.accessor_id);
-        let _ = writeln!(out, "Description:      {}", t.description);
-        let _ = writeln!(out, "Local:            {}", t.local);
-        if !t.auth_method.is_empty() {
-            let _ = writeln!(out, "Auth Method:      {}", t.auth_method);
+    fn shown(&self) -> Shown {
+        let mut shown = ACLTokenListStub::from(self.clone()).shown();
+        shown.fields.retain(|(label, _)| *label != "Legacy");
+        shown.fields.insert(1, ("SecretID", self.secret_id.clone()));
+        if !self.rules.is_empty() {
+            shown.tail = format!("Rules:\n{}\n", self.rules);
         }
-        let _ = writeln!(out, "Create Time:      {}", time(t.create_time));
-        if let Some(end) = t.expiration_time.filter(|end| !end.is_zero()) {
-            let _ = writeln!(out, "Expiration Time:  {}", time(end));
-        }
-        let _ = writeln!(out, "Legacy:           {}", t.legacy);
-        if with_meta {
-            let _ = writeln!(
-                out,
-                "Hash:             {}",
-                crate::codec::base64::hex(&t.hash)
-            );
-            let _ = writeln!(out, "Create Index:     {}", t.create_index);
-            let _ = writeln!(out, "Modify Index:     {}", t.modify_index);
-        }
-        links(&mut out, "Policies", &t.policies, "");
-        links(&mut out, "Roles", &t.roles, "");
-        identities(&mut out, &t.service_identities, &t.node_identities, "");
-        out
-    };
-    list.iter().map(one).collect::<Vec<_>>().join("\n")
-}
-
-/// A whole policy.
-pub fn policy(p: &ACLPolicy, with_meta: bool) -> String {
-    let mut out = String::new();
-    let datacenters = p.datacenters.clone().unwrap_or_default().join(", ");
-    let _ = writeln!(out, "ID:           {}", p.id);
-    let _ = writeln!(out, "Name:         {}", p.name);
-    let _ = writeln!(out, "Description:  {}", p.description);
-    let _ = writeln!(out, "Datacenters:  {datacenters}");
-    if with_meta {
-        meta(&mut out, Some(&p.hash), p.create_index, p.modify_index, "");
+        shown
     }
-    let _ = writeln!(out, "Rules:\n{}", p.rules);
-    out
 }
 
-/// Policies in a list.
-pub fn policies(list: &[ACLPolicyListStub], with_meta: bool) -> String {
-    let mut out = String::new();
-    for p in list {
-        let datacenters = p.datacenters.clone().unwrap_or_default().join(", ");
-        let _ = writeln!(out, "{}:", p.name);
-        let _ = writeln!(out, "   ID:           {}", p.id);
-        let _ = writeln!(out, "   Description:  {}", p.description);
-        let _ = writeln!(out, "   Datacenters:  {datacenters}");
-        if with_meta {
-            meta(
-                &mut out,
-                Some(&p.hash),
-                p.create_index,
-                p.modify_index,
-                "   ",
-            );
+impl Show for ACLPolicyListStub {
+    fn shown(&self) -> Shown {
+        let datacenters = self.datacenters.as_deref().unwrap_or_default();
+        let shown = Shown {
+            width: 14,
+            heading: Some("Name"),
+            fields: vec![
+                ("ID", self.id.clone()),
+                ("Name", self.name.clone()),
+                ("Description", self.description.clone()),
+                ("Datacenters", datacenters.join(", ")),
+            ],
+            ..Shown::default()
+        };
+        shown.indexes(Some(&self.hash), self.create_index, self.modify_index)
+    }
+}
+
+impl Show for ACLPolicy {
+    const LAYOUT: Layout = Layout::Policy;
+
+    fn shown(&self) -> Shown {
+        Shown {
+            tail: format!("Rules:\n{}", self.rules),
+            ..ACLPolicyListStub::from(self.clone()).shown()
         }
     }
-    out
 }
 
-/// A whole role.
-pub fn role(r: &ACLRole, with_meta: bool) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "ID:           {}", r.id);
-    let _ = writeln!(out, "Name:         {}", r.name);
-    let _ = writeln!(out, "Description:  {}", r.description);
-    if with_meta {
-        meta(&mut out, Some(&r.hash), r.create_index, r.modify_index, "");
+impl Show for ACLRole {
+    fn shown(&self) -> Shown {
+        let shown = Shown {
+            width: 14,
+            heading: Some("Name"),
+            fields: vec![
+                ("ID", self.id.clone()),
+                ("Name", self.name.clone()),
+                ("Description", self.description.clone()),
+            ],
+            ..Shown::default()
+        };
+        shown
+            .indexes(Some(&self.hash), self.create_index, self.modify_index)
+            .links("Policies", &self.policies)
+            .identities(&self.service_identities, &self.node_identities)
     }
-    links(&mut out, "Policies", &r.policies, "");
-    identities(&mut out, &r.service_identities, &r.node_identities, "");
-    out
 }
 
-/// Roles in a list.
-pub fn roles(list: &[ACLRole], with_meta: bool) -> String {
-    let mut out = String::new();
-    for r in list {
-        let _ = writeln!(out, "{}:", r.name);
-        let _ = writeln!(out, "   ID:           {}", r.id);
-        let _ = writeln!(out, "   Description:  {}", r.description);
-        if with_meta {
-            meta(
-                &mut out,
-                Some(&r.hash),
-                r.create_index,
-                r.modify_index,
-                "   ",
-            );
+impl Show for ACLAuthMethodListStub {
+    fn shown(&self) -> Shown {
+        let mut fields = vec![("Name", self.name.clone()), ("Type", self.kind.clone())];
+        if !self.display_name.is_empty() {
+            fields.push(("DisplayName", self.display_name.clone()));
         }
-        links(&mut out, "Policies", &r.policies, "   ");
-        identities(&mut out, &r.service_identities, &r.node_identities, "   ");
+        fields.push(("Description", self.description.clone()));
+        let shown = Shown {
+            width: 15,
+            heading: Some("Name"),
+            fields,
+            ..Shown::default()
+        };
+        shown.indexes(None, self.create_index, self.modify_index)
     }
-    out
 }
 
-/// A whole auth method.
-///
-/// # Errors
-/// When its configuration cannot be written.
-pub fn method(m: &ACLAuthMethod, with_meta: bool) -> Result<String, String> {
-    let mut out = String::new();
-    let _ = writeln!(out, "Name:          {}", m.name);
-    let _ = writeln!(out, "Type:          {}", m.kind);
-    if !m.display_name.is_empty() {
-        let _ = writeln!(out, "DisplayName:   {}", m.display_name);
-    }
-    let _ = writeln!(out, "Description:   {}", m.description);
-    if m.max_token_ttl.0 > 0 {
-        let _ = writeln!(out, "MaxTokenTTL:   {}", m.max_token_ttl);
-    }
-    if !m.token_locality.is_empty() {
-        let _ = writeln!(out, "TokenLocality: {}", m.token_locality);
-    }
-    if with_meta {
-        let _ = writeln!(out, "Create Index:  {}", m.create_index);
-        let _ = writeln!(out, "Modify Index:  {}", m.modify_index);
-    }
-    let compact = json::to_vec(&m.config).map_err(|e| e.to_string())?;
-    let text = String::from_utf8_lossy(&json::pretty(&compact)).into_owned();
-    out.push_str("Config:\n");
-    for line in text.lines() {
-        let deep = line.len() - line.trim_start().len();
-        let _ = writeln!(out, "{}{}", " ".repeat(deep / 2), line.trim_start());
-    }
-    Ok(out)
-}
-
-/// Auth methods in a list.
-pub fn methods(list: &[ACLAuthMethodListStub], with_meta: bool) -> String {
-    let mut out = String::new();
-    for m in list {
-        let _ = writeln!(out, "{}:", m.name);
-        let _ = writeln!(out, "   Type:         {}", m.kind);
-        if !m.display_name.is_empty() {
-            let _ = writeln!(out, "   DisplayName:  {}", m.display_name);
+impl Show for ACLAuthMethod {
+    fn shown(&self) -> Shown {
+        let mut shown = ACLAuthMethodListStub::from(self.clone()).shown();
+        if self.max_token_ttl.0 > 0 {
+            let ttl = self.max_token_ttl.to_string();
+            shown.fields.push(("MaxTokenTTL", ttl));
         }
-        let _ = writeln!(out, "   Description:  {}", m.description);
-        if with_meta {
-            meta(&mut out, None, m.create_index, m.modify_index, "   ");
+        if !self.token_locality.is_empty() {
+            let locality = self.token_locality.clone();
+            shown.fields.push(("TokenLocality", locality));
         }
+        let compact = json::to_vec(&self.config).unwrap_or_default();
+        let text = json::pretty(&compact);
+        shown.tail.push_str("Config:");
+        for line in String::from_utf8_lossy(&text).trim_end().lines() {
+            let inner = line.trim_start();
+            let deep = (line.len() - inner.len()) / 2;
+            let _ = write!(shown.tail, "\n{:deep$}{inner}", "");
+        }
+        shown
     }
-    out
 }
 
-/// A binding rule; in a list its ID is the head line.
-pub fn rule(r: &ACLBindingRule, with_meta: bool, listed: bool) -> String {
-    let mut out = String::new();
-    let indent = if listed { "   " } else { "" };
-    let width = if listed { 14 } else { 15 };
-    let mut line = |label: &str, value: &str| {
-        let _ = writeln!(out, "{indent}{label:width$}{value}");
-    };
-    if !listed {
-        line("ID:", &r.id);
-    }
-    line("AuthMethod:", &r.auth_method);
-    line("Description:", &r.description);
-    line("BindType:", &r.bind_type);
-    line("BindName:", &r.bind_name);
-    line("Selector:", &r.selector);
-    if with_meta {
-        line("Create Index:", &r.create_index.to_string());
-        line("Modify Index:", &r.modify_index.to_string());
-    }
-    match listed {
-        true => format!("{}:\n{out}", r.id),
-        false => out,
+impl Show for ACLBindingRule {
+    fn shown(&self) -> Shown {
+        let shown = Shown {
+            width: 14,
+            heading: Some("ID"),
+            fields: vec![
+                ("ID", self.id.clone()),
+                ("AuthMethod", self.auth_method.clone()),
+                ("Description", self.description.clone()),
+                ("BindType", self.bind_type.clone()),
+                ("BindName", self.bind_name.clone()),
+                ("Selector", self.selector.clone()),
+            ],
+            ..Shown::default()
+        };
+        shown.indexes(None, self.create_index, self.modify_index)
     }
 }
 
@@ -340,24 +342,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_begins_with_the_indexes() {
-        let policy = ACLPolicy {
-            id: "i".to_owned(),
-            datacenters: Some(vec!["dc1".to_owned()]),
+    fn json_of_tokens_begins_with_the_indexes() {
+        let stub = ACLTokenListStub {
+            accessor_id: "i".to_owned(),
             create_index: 3,
             modify_index: 4,
-            ..ACLPolicy::default()
+            ..ACLTokenListStub::default()
         };
-        let want = "{\n    \"CreateIndex\": 3,\n    \"ModifyIndex\": 4,\n    \"ID\": \"i\",\n    \"Name\": \"\",\n    \
-                    \"Description\": \"\",\n    \"Rules\": \"\",\n    \"Datacenters\": [\n        \"dc1\"\n    ],\n    \
-                    \"Hash\": null\n}";
-        assert_eq!(json(&policy).as_deref(), Ok(want));
-        let list = json(&vec![policy.clone(), policy]).unwrap();
-        assert_eq!(
-            list.matches("    {\n        \"CreateIndex\": 3,\n        \"ModifyIndex\": 4,\n")
-                .count(),
-            2
-        );
-        assert!(!list.contains(",\n    }"), "{list}");
+        let want = "{\n    \"CreateIndex\": 3,\n    \"ModifyIndex\": 4,\n    \"AccessorID\": \"i\",\n    \
+                    \"Description\": \"\",\n    \"Local\": false,\n    \
+                    \"CreateTime\": \"0001-01-01T00:00:00Z\",\n    \"Hash\": null\n}";
+        assert_eq!(json(&stub, Layout::Token).as_deref(), Ok(want));
+        let old = ACLTokenListStub {
+            legacy: true,
+            ..stub.clone()
+        };
+        let list = json(&vec![stub, old], Layout::Token).unwrap();
+        let head = "    {\n        \"CreateIndex\": 3,\n        \"ModifyIndex\": 4,\n";
+        assert_eq!(list.matches(head).count(), 2, "{list}");
+        for end in ["false\n    },", "true\n    }\n]"] {
+            assert!(list.contains(&format!("\"Legacy\": {end}")), "{list}");
+        }
     }
 }

@@ -1,16 +1,18 @@
 //! `acl token`.
 
+use hyper::Method;
+
+use super::object::{by_prefix, change, create, display, list, remove};
 use super::{
-    ask, by_prefix, delete, identity_flags, links, merged, node_identities, path,
-    policy_link_flags, put, run, service_identities, show, shown_flags, wants_json,
+    format_flag, identity_flags, links, merged, node_identities, path, policy_link_flags, run,
+    same_link, same_service, service_identities, shown_flags,
 };
 use crate::acl::ANONYMOUS_ACCESSOR;
 use crate::cli::client::Client;
-use crate::cli::command::{Command, Invocation, say, server_flags};
+use crate::cli::command::{Command, Invocation, namespace_flags};
 use crate::cli::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
-use crate::structs::go::GoDuration;
-use crate::structs::{ACLToken, ACLTokenListStub};
+use crate::structs::{ACLPolicy, ACLRole, ACLToken};
 
 pub const COMMAND: Command = group(
     "token",
@@ -35,16 +37,16 @@ pub const COMMAND: Command = group(
 
   Makes a token with policies, roles and identities.",
             create_flags,
-            create,
+            make,
         ),
         simple(
             "delete",
             "Deletes a token",
-            "Usage: consul acl token delete -id ID [options]
+            "Usage: consul acl token delete [options] -id TOKEN
 
   Deletes a token.",
             id_flags,
-            remove,
+            delete,
         ),
         simple(
             "list",
@@ -53,12 +55,12 @@ pub const COMMAND: Command = group(
 
   Lists all tokens, without their secrets.",
             shown_flags,
-            list,
+            |call| list::<ACLToken>(call, &[]),
         ),
         simple(
             "read",
             "Shows a token",
-            "Usage: consul acl token read [options] -id ID
+            "Usage: consul acl token read [options] -id TOKENID
 
   Shows a token.",
             read_flags,
@@ -67,29 +69,29 @@ pub const COMMAND: Command = group(
         simple(
             "update",
             "Changes a token",
-            "Usage: consul acl token update -id ID [options]
+            "Usage: consul acl token update [options]
 
   Changes a token. Lists that are given replace the old ones unless they are merged.",
             update_flags,
-            update,
+            alter,
         ),
     ],
 );
 
-fn id_flags() -> FlagSet {
-    server_flags().command(
+fn id(flags: FlagSet) -> FlagSet {
+    flags.command(
         "id",
         Kind::String,
         "Accessor of the token, or its beginning if that is one's alone.",
     )
 }
 
+fn id_flags() -> FlagSet {
+    id(namespace_flags())
+}
+
 fn with_id() -> FlagSet {
-    shown_flags().command(
-        "id",
-        Kind::String,
-        "Accessor of the token, or its beginning if that is one's alone.",
-    )
+    id(shown_flags())
 }
 
 fn read_flags() -> FlagSet {
@@ -101,7 +103,11 @@ fn read_flags() -> FlagSet {
 }
 
 fn clone_flags() -> FlagSet {
-    with_id().command("description", Kind::String, "Description of the copy.")
+    id(format_flag(namespace_flags())).command(
+        "description",
+        Kind::String,
+        "Description of the copy.",
+    )
 }
 
 fn role_link_flags(flags: FlagSet) -> FlagSet {
@@ -155,20 +161,18 @@ fn update_flags() -> FlagSet {
 
 /// The accessor that begins as asked.
 pub(super) fn accessor(client: &Client, typed: &str) -> Result<String, String> {
-    if typed == "anonymous" {
-        return Ok(ANONYMOUS_ACCESSOR.to_owned());
+    match typed {
+        "anonymous" => Ok(ANONYMOUS_ACCESSOR.to_owned()),
+        _ => by_prefix::<ACLToken>(client, typed),
     }
-    if typed.len() == 36 {
-        return Ok(typed.to_owned());
-    }
-    let known = client
-        .read::<Vec<ACLTokenListStub>>("/v1/acl/tokens", &[])
-        .map_err(|e| format!("Error determining token ID: {e}"))?;
-    by_prefix(known.into_iter().map(|t| t.accessor_id), typed, "token")
-        .map_err(|e| format!("Error determining token ID: {e}"))
 }
 
-fn create(call: &Invocation) -> u8 {
+/// The same, as most commands say what is wrong.
+fn find(client: &Client, typed: &str) -> Result<String, String> {
+    accessor(client, typed).map_err(|e| format!("Error determining token ID: {e}"))
+}
+
+fn make(call: &Invocation) -> u8 {
     let grants = [
         "policy-name",
         "policy-id",
@@ -178,31 +182,29 @@ fn create(call: &Invocation) -> u8 {
         "node-identity",
     ];
     if grants.iter().all(|flag| call.args.list(flag).is_empty()) {
-        return call.misuse(
+        return call.fail(
             "Cannot create a token without specifying -policy-name, -policy-id, -role-name, -role-id, \
              -service-identity, or -node-identity at least once",
         );
     }
     run(call, |client| {
         let text = |flag| call.args.string(flag).to_owned();
-        let token = ACLToken {
+        let mut token = ACLToken {
             accessor_id: text("accessor"),
             secret_id: text("secret"),
             description: text("description"),
             local: call.args.bool("local"),
-            expiration_ttl: match call.args.is_set("expires-ttl") {
-                true => call.args.duration("expires-ttl"),
-                false => GoDuration(0),
-            },
-            policies: Some(links(call, "policy")),
-            roles: Some(links(call, "role")),
-            service_identities: Some(service_identities(call)),
+            service_identities: Some(service_identities(call)?),
             node_identities: Some(node_identities(call)?),
+            policies: Some(links::<ACLPolicy>(client, call)?),
+            roles: Some(links::<ACLRole>(client, call)?),
             ..ACLToken::default()
         };
-        let made: ACLToken = put(client, "/v1/acl/token", &token)
-            .map_err(|e| format!("Failed to create new token: {e}"))?;
-        show(call, &made, |meta| super::show::token(&made, meta))
+        let ttl = call.args.duration("expires-ttl");
+        if ttl.0 > 0 {
+            token.expiration_ttl = ttl;
+        }
+        create(call, client, &token)
     })
 }
 
@@ -210,7 +212,7 @@ fn read(call: &Invocation) -> u8 {
     let own = call.args.bool("self");
     let id = call.args.string("id");
     if id.is_empty() && !own {
-        return call.misuse("Must specify the -id parameter");
+        return call.fail("Must specify the -id parameter");
     }
     run(call, |client| {
         let token: ACLToken = if own {
@@ -218,37 +220,20 @@ fn read(call: &Invocation) -> u8 {
                 .read("/v1/acl/token/self", &[])
                 .map_err(|e| format!("Error reading token: {e}"))?
         } else {
-            let id = accessor(client, id)?;
-            client
-                .read(&path("/v1/acl/token/", &id), &[])
-                .map_err(|e| format!("Error reading token \"{id}\": {e}"))?
+            super::object::fetch(client, &find(client, id)?)?
         };
-        show(call, &token, |meta| super::show::token(&token, meta))
+        display(call, &token)
     })
 }
 
-fn list(call: &Invocation) -> u8 {
-    run(call, |client| {
-        let tokens: Vec<ACLTokenListStub> = client
-            .read("/v1/acl/tokens", &[])
-            .map_err(|e| format!("Failed to retrieve the token list: {e}"))?;
-        if wants_json(call)? {
-            say(super::show::json(&tokens)?);
-        } else {
-            say(super::show::tokens(&tokens, call.args.bool("meta")));
-        }
-        Ok(())
-    })
-}
-
-fn update(call: &Invocation) -> u8 {
+fn alter(call: &Invocation) -> u8 {
     let id = call.args.string("id");
     if id.is_empty() {
-        return call.misuse("Cannot update a token without specifying the -id parameter");
+        return call.fail("Cannot update a token without specifying the -id parameter");
     }
     run(call, |client| {
         let args = &call.args;
-        let id = accessor(client, id)?;
+        let id = find(client, id)?;
         let mut token: ACLToken = client
             .read(&path("/v1/acl/token/", &id), &[])
             .map_err(|e| format!("Error when retrieving current token: {e}"))?;
@@ -259,64 +244,53 @@ fn update(call: &Invocation) -> u8 {
             args.string("description")
                 .clone_into(&mut token.description);
         }
-        let old = std::mem::take(&mut token);
-        token = ACLToken {
-            policies: merged(
-                old.policies.clone(),
-                links(call, "policy"),
-                args.bool("merge-policies"),
-            ),
-            roles: merged(
-                old.roles.clone(),
-                links(call, "role"),
-                args.bool("merge-roles"),
-            ),
-            service_identities: merged(
-                old.service_identities.clone(),
-                service_identities(call),
-                args.bool("merge-service-identities"),
-            ),
-            node_identities: merged(
-                old.node_identities.clone(),
-                node_identities(call)?,
-                args.bool("merge-node-identities"),
-            ),
-            ..old
-        };
-        let changed: ACLToken = put(client, &path("/v1/acl/token/", &id), &token)
-            .map_err(|e| format!("Failed to update token {id}: {e}"))?;
-        show(call, &changed, |meta| super::show::token(&changed, meta))
+        let (policies, roles) = (
+            links::<ACLPolicy>(client, call)?,
+            links::<ACLRole>(client, call)?,
+        );
+        let (services, nodes) = (service_identities(call)?, node_identities(call)?);
+        let merge = |what: &str| args.bool(&format!("merge-{what}"));
+        token.policies = merged(token.policies, policies, merge("policies"), same_link);
+        token.roles = merged(token.roles, roles, merge("roles"), same_link);
+        token.service_identities = merged(
+            token.service_identities,
+            services,
+            merge("service-identities"),
+            same_service,
+        );
+        token.node_identities = merged(
+            token.node_identities,
+            nodes,
+            merge("node-identities"),
+            PartialEq::eq,
+        );
+        let failed = |e: String| format!("Failed to update token {id}: {e}");
+        let path = path("/v1/acl/token/", &id);
+        change(call, client, Method::PUT, &path, &token, &failed)
     })
 }
 
 fn clone(call: &Invocation) -> u8 {
     let id = call.args.string("id");
     if id.is_empty() {
-        return call.misuse("Cannot update a token without specifying the -id parameter");
+        return call.fail("Cannot update a token without specifying the -id parameter");
     }
     run(call, |client| {
-        let id = accessor(client, id)?;
+        let id = find(client, id)?;
         let body = ACLToken {
             description: call.args.string("description").to_owned(),
             ..ACLToken::default()
         };
-        let at = format!("{}/clone", path("/v1/acl/token/", &id));
-        let copy: ACLToken = ask(client, hyper::Method::PUT, &at, &body)
-            .map_err(|e| format!("Error cloning token: {e}"))?;
-        show(call, &copy, |meta| super::show::token(&copy, meta))
+        let path = format!("{}/clone", path("/v1/acl/token/", &id));
+        let failed = |e: String| format!("Error cloning token: {e}");
+        change(call, client, Method::PUT, &path, &body, &failed)
     })
 }
 
-fn remove(call: &Invocation) -> u8 {
+fn delete(call: &Invocation) -> u8 {
     let id = call.args.string("id");
     if id.is_empty() {
-        return call.misuse("Must specify the -id parameter");
+        return call.fail("Must specify the -id parameter");
     }
-    run(call, |client| {
-        let id = accessor(client, id)?;
-        delete(client, &path("/v1/acl/token/", &id))
-            .map_err(|e| format!("Error deleting token \"{id}\": {e}"))?;
-        say(format!("Token \"{id}\" deleted successfully"));
-        Ok(())
-    })
+    remove::<ACLToken>(call, |client| find(client, id))
 }

@@ -23,7 +23,7 @@ pub const MAX_DEPTH: usize = 100;
 pub const MAX_BYTES: usize = 4 << 20;
 
 /// A place in a text; both count from 1, columns in characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pos {
     /// Line.
     pub line: u32,
@@ -86,6 +86,21 @@ pub struct Item {
     pub node: Node,
     /// Where the value begins.
     pub pos: Pos,
+    /// Where the last token of the value begins.
+    pub end: Pos,
+}
+
+/// A comment, with its mark, and between which tokens it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comment {
+    /// As written.
+    pub text: String,
+    /// Where it begins.
+    pub pos: Pos,
+    /// Where the token before it begins.
+    pub after: Pos,
+    /// Where the token after it begins; the end of the text is one.
+    pub before: Pos,
 }
 
 /// A value as written.
@@ -110,6 +125,14 @@ pub enum Node {
 /// # Errors
 /// Consul's text, such as `At 1:14: object expected closing RBRACE got: EOF`.
 pub fn parse(text: &[u8]) -> Result<Vec<Item>, Error> {
+    parse_all(text).map(|(items, _)| items)
+}
+
+/// As [`parse`], with the comments.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_all(text: &[u8]) -> Result<(Vec<Item>, Vec<Comment>), Error> {
     if text.len() > MAX_BYTES {
         let message = format!("text is longer than {MAX_BYTES} bytes");
         return Err(Error { pos: None, message });
@@ -130,14 +153,42 @@ pub fn is_json(text: &[u8]) -> bool {
 pub fn decode(text: &[u8]) -> Result<Value<'static>, Error> {
     if is_json(text) && text.len() <= MAX_BYTES {
         // What follows the closing brace does not count.
-        return json::decode(text)
-            .map(|(value, _)| value)
-            .map_err(|error| Error {
-                pos: None,
-                message: error.to_string(),
-            });
+        return decode_json(text);
     }
     object(parse(text)?)
+}
+
+/// Reads JSON as Consul reads it in place of HCL: a comma may stand after the last of a list or an object.
+///
+/// # Errors
+/// Go's text.
+pub fn decode_json(text: &[u8]) -> Result<Value<'static>, Error> {
+    json::decode(&without_last_commas(text))
+        .map(|(value, _)| value.into_owned())
+        .map_err(|error| Error {
+            pos: None,
+            message: error.to_string(),
+        })
+}
+
+fn without_last_commas(text: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::with_capacity(text.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in text {
+        match byte {
+            b'"' if !escaped => quoted = !quoted,
+            b'}' | b']' if !quoted => {
+                let last = out.iter().rposition(|b| !b.is_ascii_whitespace());
+                if last.is_some_and(|at| out[at] == b',') {
+                    out.truncate(last.unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+        escaped = quoted && *byte == b'\\' && !escaped;
+        out.push(*byte);
+    }
+    out
 }
 
 fn without_carriage_returns(text: &[u8]) -> Cow<'_, [u8]> {

@@ -5,7 +5,7 @@
 
 use super::scan::Scanner;
 use super::token::{Kind, Token};
-use super::{Error, Item, Key, MAX_DEPTH, Node};
+use super::{Comment, Error, Item, Key, MAX_DEPTH, Node};
 
 /// Why a part could not be read.
 enum Stop {
@@ -28,6 +28,7 @@ pub(super) struct Parser<'a> {
     /// The token is to be read again.
     again: bool,
     depth: usize,
+    comments: Vec<Comment>,
 }
 
 impl<'a> Parser<'a> {
@@ -43,18 +44,19 @@ impl<'a> Parser<'a> {
             token,
             again: false,
             depth: 0,
+            comments: Vec::new(),
         }
     }
 
     /// Reads the whole text. What was wrong with characters outweighs what is wrong with their order.
-    pub fn parse(mut self) -> Result<Vec<Item>, Error> {
+    pub fn parse(mut self) -> Result<(Vec<Item>, Vec<Comment>), Error> {
         let items = self.items(false);
-        match (self.scanner.error, items) {
-            (Some(error), _) => Err(error),
-            (None, Err(Stop::Wrong(error))) => Err(error),
-            (None, Err(Stop::End)) => Ok(Vec::new()),
-            (None, Ok(items)) => Ok(items),
-        }
+        let items = match (self.scanner.error, items) {
+            (Some(error), _) | (None, Err(Stop::Wrong(error))) => return Err(error),
+            (None, Err(Stop::End)) => Vec::new(),
+            (None, Ok(items)) => items,
+        };
+        Ok((items, self.comments))
     }
 
     fn scan(&mut self) -> Kind {
@@ -62,11 +64,23 @@ impl<'a> Parser<'a> {
             self.again = false;
             return self.token.kind;
         }
+        let known = self.comments.len();
+        let after = self.token.pos;
         loop {
             self.token = self.scanner.scan();
+            let pos = self.token.pos;
             if self.token.kind != Kind::Comment {
+                for comment in &mut self.comments[known..] {
+                    comment.before = pos;
+                }
                 return self.token.kind;
             }
+            self.comments.push(Comment {
+                text: self.token.text.trim_end().to_owned(),
+                pos,
+                after,
+                before: pos,
+            });
         }
     }
 
@@ -105,13 +119,25 @@ impl<'a> Parser<'a> {
         if self.token.kind != Kind::Assign {
             let pos = self.token.pos;
             let node = self.object()?;
-            return Ok(Item { keys, node, pos });
+            let end = self.token.pos;
+            return Ok(Item {
+                keys,
+                node,
+                pos,
+                end,
+            });
         }
         self.scan();
         self.unscan();
         let pos = self.token.pos;
         let node = self.value()?;
-        Ok(Item { keys, node, pos })
+        let end = self.token.pos;
+        Ok(Item {
+            keys,
+            node,
+            pos,
+            end,
+        })
     }
 
     /// Keys up to and with the `=` or the brace after them.

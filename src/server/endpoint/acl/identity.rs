@@ -66,7 +66,7 @@ pub fn services(
     Ok(Some(out).filter(|list| !list.is_empty()))
 }
 
-/// Node identities of a token or role (`of`), without doubles and sorted.
+/// Node identities of a token or role (`of`), without doubles and in order.
 pub fn nodes(given: List<ACLNodeIdentity>, of: &str) -> Result<List<ACLNodeIdentity>> {
     let mut out: Vec<ACLNodeIdentity> = given.into_iter().flatten().collect();
     for one in &out {
@@ -86,8 +86,17 @@ pub fn nodes(given: List<ACLNodeIdentity>, of: &str) -> Result<List<ACLNodeIdent
             );
         }
     }
-    let key = |n: &ACLNodeIdentity| (n.node_name.clone(), n.datacenter.clone());
-    sorted::sort_by_key(&mut out, key);
+    // Consul's order, which is none of its own when names and datacenters disagree: it shows in answers and in the hash.
+    let less = |a: &ACLNodeIdentity, b: &ACLNodeIdentity| {
+        a.node_name < b.node_name || a.datacenter < b.datacenter
+    };
+    for end in 1..out.len() {
+        let mut at = end;
+        while at > 0 && less(&out[at], &out[at - 1]) {
+            out.swap(at, at - 1);
+            at -= 1;
+        }
+    }
     out.dedup();
     Ok(Some(out).filter(|list| !list.is_empty()))
 }

@@ -47,15 +47,7 @@ impl Server {
                 Ok(state.acl_objects::<ACLPolicy>(watch, None)?)
             })
             .await?;
-        let stubs = policies.into_iter().map(|p| ACLPolicyListStub {
-            id: p.id,
-            name: p.name,
-            description: p.description,
-            datacenters: p.datacenters,
-            hash: p.hash,
-            create_index: p.create_index,
-            modify_index: p.modify_index,
-        });
+        let stubs = policies.into_iter().map(ACLPolicyListStub::from);
         Ok(ACLPolicyListResponse {
             policies: Some(stubs.collect()),
             meta,

@@ -263,13 +263,10 @@ impl Server {
             return fail(format!("Cannot change expiration time of {accessor}"));
         }
         token.expiration_time = known_end;
-        if token.rules.is_empty() {
-            token.kind = String::new();
-        } else if token.rules != known.rules {
+        if !token.rules.is_empty() {
             return fail("Rules cannot be specified for this token");
-        } else {
-            token.kind = known.kind;
         }
+        token.kind = String::new();
         token.create_time = known.create_time;
         Ok(())
     }
