@@ -268,7 +268,7 @@ impl Agent {
         (ttls.count(), running.values().filter(is_script).count())
     }
 
-    /// Keeps the present tokens for the next start, if that is wanted.
+    /// Keeps the tokens that were set for the next start, if that is wanted.
     pub async fn persist_tokens(&self) {
         let Some(persist) = self.persist.clone() else {
             return;
@@ -277,10 +277,10 @@ impl Agent {
             return;
         }
         let kept = PersistedTokens {
-            replication: self.tokens.get(Which::Replication),
-            agent_master: self.tokens.get(Which::AgentMaster),
-            default: self.tokens.user(),
-            agent: self.tokens.get(Which::Agent),
+            replication: self.tokens.set_while_running(Which::Replication),
+            agent_master: self.tokens.set_while_running(Which::AgentMaster),
+            default: self.tokens.set_while_running(Which::Default),
+            agent: self.tokens.set_while_running(Which::Agent),
         };
         let saved = smol::unblock(move || persist.save_tokens(&kept)).await;
         if let Err(e) = saved {
@@ -336,7 +336,7 @@ fn set_tokens(tokens: &Tokens, config: &Config, persist: Option<&Persist>) -> bo
             );
         }
         let token = if kept.is_empty() { configured } else { kept };
-        let differs = tokens.set(which, token);
+        let differs = tokens.set(which, token, !kept.is_empty());
         changed |= differs && matches!(which, Which::Default | Which::Agent);
     }
     changed

@@ -33,14 +33,16 @@ impl Which {
 /// The agent's tokens; an empty text is no token.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    slots: RwLock<[String; 4]>,
+    /// Each with whether it was set while an agent ran, now or before a restart.
+    slots: RwLock<[(String, bool); 4]>,
 }
 
 impl Tokens {
-    /// Changes one; true when it differs from before.
-    pub fn set(&self, which: Which, token: &str) -> bool {
+    /// Changes one, from the configuration or while the agent runs; true when it differs from before.
+    pub fn set(&self, which: Which, token: &str, running: bool) -> bool {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        let slot = &mut slots[which as usize];
+        let (slot, source) = &mut slots[which as usize];
+        *source = running;
         if slot == token {
             return false;
         }
@@ -51,7 +53,18 @@ impl Tokens {
     /// Reads one.
     pub fn get(&self, which: Which) -> String {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        slots[which as usize].clone()
+        slots[which as usize].0.clone()
+    }
+
+    /// Reads one that was set while an agent ran; empty if it is from the configuration.
+    pub fn set_while_running(&self, which: Which) -> String {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let (token, running) = &slots[which as usize];
+        if *running {
+            token.clone()
+        } else {
+            String::new()
+        }
     }
 
     /// The token for requests that carry none.

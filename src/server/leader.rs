@@ -78,6 +78,7 @@ impl Server {
         }
         // None of them ends, and none waits for another.
         self.run_timers()
+            .or(self.run_token_care())
             .or(self.run_reconciliation())
             .or(self.run_autopilot())
             .await;
@@ -88,7 +89,6 @@ impl Server {
         loop {
             self.expire_sessions().await;
             self.reap_tombstones().await;
-            self.tend_tokens().await;
             let deadlines = [
                 self.session_timers.next_deadline(),
                 self.tombstones.next_deadline(),

@@ -3,11 +3,17 @@
 //! The matrix: every request of one table with every kind of token, answered by ours and by Consul; status and body must
 //! be the same but for what is random (IDs, times, hashes) and what `matrix::DIFFERENT` names with its reason.
 
+mod away;
+mod beside;
 #[path = "../common/mod.rs"]
 mod common;
+mod expiry;
+mod jwt;
 mod life;
 mod matrix;
 mod mixed;
+mod modern;
+mod names;
 
 use std::process::ExitCode;
 
@@ -15,6 +21,10 @@ fn main() -> ExitCode {
     let mut tests = matrix::tests();
     tests.extend(life::tests());
     tests.extend(mixed::tests());
+    tests.extend(modern::tests());
+    tests.extend(expiry::tests());
+    tests.extend(away::tests());
+    tests.extend(jwt::tests());
     common::harness::main(tests)
 }
 
@@ -32,6 +42,20 @@ impl Api {
         Api {
             client: agent.client(),
         }
+    }
+
+    /// Speaks to an agent whose answers may take long.
+    pub fn patient(agent: &common::agent::Agent, within: std::time::Duration) -> Api {
+        Api {
+            client: common::http::Client::new(agent.http(), within),
+        }
+    }
+
+    /// The index of an answer.
+    pub fn index(&mut self, token: &str, target: &str) -> Option<u64> {
+        let headers = [("X-Consul-Token".to_owned(), token.to_owned())];
+        let answer = self.client.request("GET", target, &headers, b"").ok()?;
+        answer.index()
     }
 
     /// Asks; status and body.
@@ -64,6 +88,21 @@ impl Api {
             (status == 200).then_some(())
         });
         assert!(ready.is_some(), "not ready:\n{}", agent.log_tail(25));
+    }
+
+    /// Waits until servers, too, do what came with 1.4: real ones that have just started still count with agents that do
+    /// not know it.
+    pub fn wait_modern(&mut self, agent: &common::agent::Agent) {
+        self.wait_ready(agent);
+        let within = std::time::Duration::from_secs(90);
+        let ready = common::try_until(within, || {
+            let (status, _) = self.ask(MASTER, "PUT", "/v1/acl/role", "{\"Name\":\"wait\"}");
+            (status == 200).then_some(())
+        });
+        assert!(ready.is_some(), "not modern:\n{}", agent.log_tail(25));
+        let text = self.must("GET", "/v1/acl/role/name/wait", "");
+        let target = format!("/v1/acl/role/{}", field(&text, "ID"));
+        self.must("DELETE", &target, "");
     }
 }
 

@@ -29,6 +29,8 @@ pub fn tests() -> Vec<Test> {
         case("our_server_and_a_real_client", 1, false, true),
         case("a_real_server_and_our_client", 1, true, false),
         case("three_real_servers_and_our_client", 3, true, false),
+        case("three_of_our_servers_and_our_client", 3, false, false),
+        case("three_of_our_servers_and_a_real_client", 3, false, true),
     ]
 }
 

@@ -2,15 +2,23 @@
 //!
 //! Source: `docs/reference/http-1.md` sections 11.1 to 11.3; what a running Consul 1.8.7 does.
 
+use std::time::Duration;
+
 use super::{policy_hash, token_hash, wall_now};
 use crate::acl;
+use crate::drive;
 use crate::server::Server;
 use crate::store::WatchSet;
 use crate::structs::go::new_uuid;
 use crate::structs::{
     ACLLink, ACLPolicy, ACLPolicyBatchSetRequest, ACLToken, ACLTokenBatchDeleteRequest,
-    ACLTokenBatchSetRequest, ACLTokenBootstrapRequest, Result, command,
+    ACLTokenBatchSetRequest, ACLTokenBootstrapRequest, Error, Result, command,
 };
+
+/// Seconds until tokens that could not be tended are looked at again.
+const TEND_RETRY: i64 = 5;
+/// The longest time in seconds without a look at the clock, which somebody may set.
+const TEND_LONGEST: i64 = 600;
 
 /// A token that may do everything.
 pub(in crate::server) fn management_token(secret: String, description: &str) -> ACLToken {
@@ -128,11 +136,40 @@ impl Server {
         Ok(())
     }
 
-    /// Deletes tokens that ended and gives tokens of before 1.4 what they lack; a failure is tried again.
-    pub(in crate::server) async fn tend_tokens(&self) {
+    /// Tends tokens whenever one ends or any is changed, until dropped. It sleeps as long as nothing does.
+    pub(in crate::server) async fn run_token_care(&self) {
         if !self.options.acl.enabled {
-            return;
+            return std::future::pending().await;
         }
+        loop {
+            self.tend_tokens().await;
+            let mut watch = WatchSet::new();
+            let next = self.state.read().map_err(Error::from);
+            let next = next.and_then(|state| Ok(state.acl_next_expiration(&mut watch)?));
+            let due = match next {
+                // One more second, since parts of seconds do not count here.
+                Ok(Some(at)) => Some((at + 1).saturating_sub(wall_now().unix())),
+                Ok(None) => None,
+                Err(_) => Some(TEND_RETRY),
+            };
+            let ended = async {
+                match due {
+                    Some(seconds) => {
+                        let seconds = seconds.clamp(TEND_RETRY, TEND_LONGEST);
+                        drive::sleep(Duration::from_secs(seconds.unsigned_abs())).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            smol::future::or(ended, async {
+                watch.changed(&self.state).await;
+            })
+            .await;
+        }
+    }
+
+    /// Deletes tokens that ended and gives tokens of before 1.4 what they lack; a failure is tried again.
+    async fn tend_tokens(&self) {
         if let Err(error) = self.reap_tokens().await {
             log::error!(target: "agent.leader", error:%; "error reaping expired ACL tokens");
         }

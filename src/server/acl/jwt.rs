@@ -1,7 +1,7 @@
 //! JSON Web Tokens: their keys, their signatures and their claims, and how an auth method of type `jwt` reads them.
 //!
-//! Holds true: a token counts only if one of the method's keys signed it with one of the method's algorithms, it is
-//! within its time, and issuer and audience are those the method is bound to; `none` is no algorithm.
+//! Holds true: a token counts only if one of the method's keys signed it, with one of the method's algorithms where the
+//! keys are fetched; it is within its time, and issuer and audience are those the method is bound to; `none` is no algorithm.
 //! Source: RFC 7515, 7517, 7518, 7519; `docs/reference/http-1.md` sections 11.5 and 11.7.
 
 use std::collections::BTreeMap;
@@ -77,6 +77,7 @@ impl Key {
         match label {
             "PUBLIC KEY" => from_spki(&der),
             "RSA PUBLIC KEY" => from_rsa(&der),
+            "CERTIFICATE" => from_certificate(&der),
             _ => None,
         }
     }
@@ -157,6 +158,20 @@ fn from_spki(bytes: &[u8]) -> Option<Key> {
     }
 }
 
+/// The key of an X.509 certificate (RFC 5280): what follows version, serial number, algorithm, issuer, validity and
+/// subject.
+fn from_certificate(bytes: &[u8]) -> Option<Key> {
+    let (outer, _) = der(bytes, 0x30)?;
+    let (mut rest, _) = der(outer, 0x30)?;
+    if let Some((_, after)) = der(rest, 0xa0) {
+        rest = after;
+    }
+    for tag in [0x02, 0x30, 0x30, 0x30, 0x30] {
+        rest = der(rest, tag)?.1;
+    }
+    from_spki(rest)
+}
+
 /// PKCS #1 `RSAPublicKey`.
 fn from_rsa(bytes: &[u8]) -> Option<Key> {
     let (outer, _) = der(bytes, 0x30)?;
@@ -175,24 +190,19 @@ fn text_of<'a>(any: &'a Any, name: &str) -> Option<&'a str> {
     }
 }
 
-/// The keys of a JWKS document.
+/// The keys of a JWKS document that can be used.
 ///
 /// # Errors
-/// When it is none, or has no key that can be used.
+/// When it is none.
 pub fn keys_of_jwks(text: &[u8]) -> Result<Vec<Key>> {
-    let document: Any = json::from_slice_lenient(text)
-        .map_err(|e| Error::from(format!("error decoding keys: {e}")))?;
-    let keys = match &document {
-        Any::Map(map) => match map.get("keys") {
-            Some(Any::Array(list)) => list.iter().filter_map(Key::from_jwk).collect(),
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
+    let document: Any = json::from_slice_lenient(text).map_err(|e| Error::from(e.to_string()))?;
+    let Any::Map(map) = &document else {
+        return fail("the key set is no object");
     };
-    if keys.is_empty() {
-        return fail("error decoding keys: no usable key in the key set");
-    }
-    Ok(keys)
+    Ok(match map.get("keys") {
+        Some(Any::Array(list)) => list.iter().filter_map(Key::from_jwk).collect(),
+        _ => Vec::new(),
+    })
 }
 
 /// Where an auth method's keys come from.
@@ -387,6 +397,7 @@ impl Settings {
         if token.is_empty() {
             return fail("missing jwt");
         }
+        let token: String = token.chars().filter(|c| !c.is_whitespace()).collect();
         let parts: Vec<&str> = token.split('.').collect();
         let [head, payload, signed] = parts.as_slice() else {
             return fail(
@@ -411,10 +422,15 @@ impl Settings {
         let (signed, bytes) = (decode(signed)?, decode(payload)?);
         let end = token.len() - parts[2].len() - 1;
         let message = token.get(..end).unwrap_or_default().as_bytes();
-        let allowed = self.algorithms.iter().any(|known| known == algorithm);
+        // Keys in the configuration say by their kind what they are for.
+        let allowed = matches!(self.source, Source::Keys(_))
+            || self.algorithms.iter().any(|known| known == algorithm);
         let mut keys = keys.iter();
         if !allowed || !keys.any(|key| key.verifies(algorithm, message, &signed)) {
-            return fail("no known key successfully validated the token signature");
+            return match self.source {
+                Source::Keys(_) => fail("no known key successfully validated the token signature"),
+                _ => fail("error verifying token: failed to verify id token signature"),
+            };
         }
         let claims = object(&bytes)?;
         self.check_claims(&claims, now)?;
@@ -434,9 +450,7 @@ impl Settings {
         );
         let latest = issued.max(begins);
         if expires.is_none() && latest.is_none() {
-            return fail(
-                "error validating claims: no issue time, notBefore, or expiration time encoded in token",
-            );
+            return fail("no issue time, notbefore, or expiration time encoded in token");
         }
         if !self.issuer.is_empty() && text_of(claims, "iss") != Some(&self.issuer) {
             return invalid("invalid issuer claim (iss)");

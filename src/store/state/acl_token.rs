@@ -308,8 +308,9 @@ impl Read {
     ///
     /// # Errors
     /// The disk's.
-    pub fn acl_next_expiration(&self) -> Result<Option<i64>, StoreError> {
-        self.run(&mut WatchSet::new(), |conn, _| {
+    pub fn acl_next_expiration(&self, ws: &mut WatchSet) -> Result<Option<i64>, StoreError> {
+        self.run(ws, |conn, ws| {
+            ws.table(Table::AclTokens);
             let sql = "SELECT min(expires) FROM acl_tokens WHERE expires <> 0";
             Ok(conn.prepare_cached(sql)?.query_row([], |r| r.get(0))?)
         })

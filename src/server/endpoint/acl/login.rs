@@ -4,29 +4,16 @@
 //! logged.
 //! Source: `docs/reference/http-1.md` section 11.7.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::fail;
+use super::outside;
 use super::rule::{interpolate, is_bind_name};
-use crate::drive;
 use crate::filter::Filter;
-use crate::net::http_client::{Ask, exchange};
-use crate::net::tls_client::{ClientTls, client_config};
-use crate::net::url::Url;
 use crate::server::Server;
-use crate::server::acl::jwt::{self, Key, Source};
-use crate::server::acl::wall_now;
+use crate::server::acl::{jwt, wall_now};
 use crate::store::WatchSet;
-use crate::structs::go::{Any, quote};
+use crate::structs::go::quote;
 use crate::structs::*;
 use crate::wire::json;
-
-/// How long fetching keys may take.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest document of keys, in bytes.
-const MAX_DOCUMENT: usize = 1 << 20;
 
 impl Server {
     /// `ACL.Login`.
@@ -44,7 +31,9 @@ impl Server {
             return Err(Error::new(ACL_NOT_FOUND));
         };
         let settings = jwt::Settings::parse(&method.config)?;
-        let keys = keys_of(&settings.source).await?;
+        let keys = outside::keys_of(&settings.source)
+            .await
+            .map_err(|e| Error::from(format!("error verifying token: {e}")))?;
         let now = wall_now();
         let identity = settings.verify(&auth.bearer_token, &keys, now.unix())?;
         let mut token = ACLToken {
@@ -137,61 +126,5 @@ impl Server {
         }
         self.delete_token(&token.accessor_id).await?;
         Ok(true)
-    }
-}
-
-/// The keys that may have signed.
-async fn keys_of(source: &Source) -> Result<Vec<Key>> {
-    match source {
-        Source::Keys(keys) => Ok(keys.clone()),
-        Source::Jwks(url, ca) => jwt::keys_of_jwks(&fetch(url, ca).await?),
-        Source::Discovery(url, ca) => {
-            let url = format!(
-                "{}/.well-known/openid-configuration",
-                url.trim_end_matches('/')
-            );
-            let text = fetch(&url, ca).await?;
-            let document: Any = json::from_slice_lenient(&text)
-                .map_err(|e| Error::from(format!("error decoding discovery document: {e}")))?;
-            let Any::Map(map) = document else {
-                return fail("error decoding discovery document: it is no object");
-            };
-            let Some(Any::String(keys)) = map.get("jwks_uri") else {
-                return fail("error decoding discovery document: no jwks_uri");
-            };
-            jwt::keys_of_jwks(&fetch(keys, ca).await?)
-        }
-    }
-}
-
-async fn fetch(url: &str, ca: &str) -> Result<Vec<u8>> {
-    let failed = |why: &str| Error::from(format!("error fetching keys: {why}"));
-    let url = Url::parse(url).map_err(|e| failed(&e.to_string()))?;
-    let tls = if url.is_tls() {
-        let config = client_config(&ClientTls {
-            ca_pem: ca.to_owned(),
-            ..ClientTls::default()
-        })
-        .map_err(|e| failed(&e.to_string()))?;
-        Some((Arc::clone(&config), url.host.clone()))
-    } else {
-        None
-    };
-    let ask = Ask {
-        method: "GET".to_owned(),
-        url,
-        headers: vec![("Accept".to_owned(), "application/json".to_owned())],
-        body: Vec::new(),
-        max_body: MAX_DOCUMENT,
-        socket: None,
-    };
-    let expired = pin!(drive::sleep(FETCH_TIMEOUT));
-    let answer = exchange(&ask, tls.as_ref(), expired)
-        .await
-        .map_err(|e| failed(e.text()))?;
-    match answer {
-        Some(answer) if answer.status == 200 && answer.body_error.is_none() => Ok(answer.body),
-        Some(answer) => Err(failed(&answer.status_line)),
-        None => Err(failed("timed out")),
     }
 }

@@ -46,14 +46,7 @@ impl Server {
                 Ok(state.acl_objects::<ACLAuthMethod>(watch, None)?)
             })
             .await?;
-        let stubs = methods.into_iter().map(|m| ACLAuthMethodListStub {
-            name: m.name,
-            kind: m.kind,
-            display_name: m.display_name,
-            description: m.description,
-            create_index: m.create_index,
-            modify_index: m.modify_index,
-        });
+        let stubs = methods.into_iter().map(ACLAuthMethodListStub::from);
         Ok(ACLAuthMethodListResponse {
             auth_methods: Some(stubs.collect()),
             meta,
@@ -87,7 +80,10 @@ impl Server {
             }
             method.name = known.name;
         }
-        check(&method)?;
+        let settings = check(&method)?;
+        super::outside::check(&settings.source)
+            .await
+            .map_err(|e| Error::from(format!("Invalid Auth Method: {e}")))?;
         let name = method.name.clone();
         let request = ACLAuthMethodBatchSetRequest {
             auth_methods: Some(vec![method]),
@@ -123,7 +119,7 @@ impl Server {
     }
 }
 
-fn check(method: &ACLAuthMethod) -> Result<()> {
+fn check(method: &ACLAuthMethod) -> Result<jwt::Settings> {
     match method.kind.as_str() {
         "jwt" => {}
         "kubernetes" => {
@@ -145,6 +141,5 @@ fn check(method: &ACLAuthMethod) -> Result<()> {
         return fail("Invalid Auth Method: TokenLocality should be one of 'local' or 'global'");
     }
     jwt::Settings::parse(&method.config)
-        .map_err(|e| Error::from(format!("Invalid Auth Method: {e}")))?;
-    Ok(())
+        .map_err(|e| Error::from(format!("Invalid Auth Method: {e}")))
 }

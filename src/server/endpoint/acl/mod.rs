@@ -8,6 +8,7 @@ mod legacy;
 mod login;
 mod method;
 mod misc;
+mod outside;
 mod policy;
 mod role;
 mod rule;
