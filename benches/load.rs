@@ -14,6 +14,8 @@ pub enum Kind {
     Put,
     /// `GET` of this path.
     Get(&'static str),
+    /// `GET` of this path with this token.
+    GetAs(&'static str, &'static str),
 }
 
 /// Threads at most: one for each core that is the load's.
@@ -123,6 +125,9 @@ impl Connection {
                 n % 100
             ),
             Kind::Get(path) => format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n"),
+            Kind::GetAs(path, token) => {
+                format!("GET {path} HTTP/1.1\r\nHost: bench\r\nX-Consul-Token: {token}\r\n\r\n")
+            }
         };
         self.stream
             .write_all(request.as_bytes())

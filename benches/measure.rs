@@ -126,6 +126,9 @@ pub fn all(plan: &Plan) -> Vec<Row> {
     if wanted("blocking query") {
         rows.push(blocked(plan, &net));
     }
+    if wanted("GET 64 B with a token, default deny") {
+        rows.extend(guarded(plan, &net));
+    }
     let size = |p: &Path| std::fs::metadata(p).map_or(0.0, |m| m.len() as f64 / 1_048_576.0);
     rows.push(Row {
         name: "binary",
@@ -337,6 +340,76 @@ fn blocked(plan: &Plan, net: &Loopback) -> Row {
         more_is_better: false,
         target: "at most 12 KiB",
     }
+}
+
+/// What access control costs: a key read by a token that may read a prefix, where the default is deny, and by nobody in
+/// particular where there is no access control; both agents of a side run at once and take turns.
+fn guarded(plan: &Plan, net: &Loopback) -> [Row; 2] {
+    const MASTER: &str = "5f0c1a62-0000-4000-8000-000000000001";
+    const READER: &str = "5f0c1a62-0000-4000-8000-000000000002";
+    const KEY: &str = "/v1/kv/bench/get";
+    eprintln!("GET with a token");
+    let mut guarded = [0.0; 2];
+    let mut shares = [0.0; 2];
+    for side in 0..2 {
+        let mut open = start(plan, net, side);
+        open.wait_ready(Duration::from_secs(60));
+        fill(&open);
+        let acl = format!(
+            r#"{{"acl": {{"enabled": true, "default_policy": "deny",
+                "tokens": {{"master": "{MASTER}", "agent": "{MASTER}"}}}}}}"#
+        );
+        let closed = Agent::start(&AgentPlan {
+            binary: &plan.binaries[side],
+            ip: net.ip(side as u8 + 11),
+            node: "n1",
+            config: vec![("50-acl.json".into(), acl)],
+        });
+        let headers = [("X-Consul-Token".to_owned(), MASTER.to_owned())];
+        let put = |path: &str, body: &str| {
+            // Servers that have just started do not take policies yet.
+            let made = try_until(Duration::from_secs(60), || {
+                let mut client = closed.client();
+                let answer = client.request("PUT", path, &headers, body.as_bytes());
+                answer.ok().filter(|answer| answer.status == 200)
+            });
+            assert!(made.is_some(), "{path} fails:\n{}", closed.log_tail(10));
+        };
+        put(KEY, &"x".repeat(64));
+        put(
+            "/v1/acl/policy",
+            r#"{"Name": "reader", "Rules": "key_prefix \"bench/\" { policy = \"read\" }"}"#,
+        );
+        put(
+            "/v1/acl/token",
+            &format!(r#"{{"SecretID": "{READER}", "Policies": [{{"Name": "reader"}}]}}"#),
+        );
+        let mut rates = [Vec::new(), Vec::new()];
+        for _ in 0..plan.rounds {
+            let kinds = [Kind::Get(KEY), Kind::GetAs(KEY, READER)];
+            for (n, (agent, kind)) in [&open, &closed].into_iter().zip(kinds).enumerate() {
+                rates[n].push(load::http(agent.http(), kind, 64, plan.seconds));
+            }
+        }
+        let [free, asked] = rates.map(median);
+        (guarded[side], shares[side]) = (asked, 100.0 * asked / free);
+    }
+    [
+        Row {
+            name: "GET 64 B with a token, default deny",
+            unit: "/s",
+            values: guarded,
+            more_is_better: true,
+            target: "-",
+        },
+        Row {
+            name: "... of the same without access control",
+            unit: "%",
+            values: shares,
+            more_is_better: true,
+            target: "at least 85 %",
+        },
+    ]
 }
 
 /// A DNS question as a message (RFC 1035, section 4).
