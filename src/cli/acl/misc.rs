@@ -1,7 +1,7 @@
 //! `acl bootstrap`, `acl set-agent-token` and `acl translate-rules`.
 
-use hyper::Method;
 use crate::codec::Serialize;
+use hyper::Method;
 
 use super::{format_flag, object, policy, run};
 use crate::cli::command::{Command, Invocation, OK, say, server_flags};

@@ -4,13 +4,12 @@
 //! Source: `docs/reference/cli.md` section 18; a running Consul 1.8.7.
 
 use hyper::Method;
-use crate::codec::Serialize;
-use crate::codec::Deserialize;
 
 use super::show::{self, Show};
 use super::{path, run, wants_json};
 use crate::cli::client::Client;
 use crate::cli::command::{Invocation, say};
+use crate::codec::{Deserialize, Serialize};
 use crate::structs::{
     ACLAuthMethod, ACLAuthMethodListStub, ACLBindingRule, ACLPolicy, ACLPolicyListStub, ACLRole,
     ACLToken, ACLTokenListStub,

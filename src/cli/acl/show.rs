@@ -120,7 +120,7 @@ pub trait Show {
 ///
 /// # Errors
 /// When the value cannot be written.
-pub fn json<T: Serialize + ?Sized>(value: &T, layout: Layout) -> Result<String, String> {
+pub fn json(value: &dyn Serialize, layout: Layout) -> Result<String, String> {
     let compact = json::to_vec(value).map_err(|e| e.to_string())?;
     let text = String::from_utf8_lossy(&json::pretty(&compact)).into_owned();
     let text = text.trim_end();
