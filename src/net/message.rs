@@ -27,6 +27,8 @@ pub struct MessageReader<R> {
     buffer: Vec<u8>,
     /// Bytes at the front of the buffer that the last message was made of.
     used: usize,
+    /// Bytes asked for at first.
+    chunk: usize,
 }
 
 impl<R: AsyncRead + Unpin> MessageReader<R> {
@@ -36,7 +38,13 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
             from,
             buffer: Vec::new(),
             used: 0,
+            chunk: CHUNK,
         }
+    }
+
+    /// Asks for so many bytes at first, where messages are larger than most.
+    pub fn reading(self, chunk: usize) -> Self {
+        Self { chunk, ..self }
     }
 
     /// Reads the next `values` msgpack values (waiting for them may be given up and begun anew later); their bytes, or `None` when the stream ends before the first.
@@ -128,7 +136,7 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
     async fn fill(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
             let had = self.buffer.len();
-            self.buffer.resize(had + CHUNK.max(had), 0);
+            self.buffer.resize(had + self.chunk.max(had), 0);
             let read = Pin::new(&mut self.from).poll_read(cx, &mut self.buffer[had..]);
             let came = match &read {
                 Poll::Ready(Ok(n)) => *n,

@@ -41,6 +41,10 @@ const LANE: usize = 256;
 const MAX_ANSWERING: usize = 128;
 /// Bytes of one message at most.
 const MAX_MESSAGE: usize = 64 << 20;
+/// Messages that are there to be sent leave together, until they are so many bytes.
+const GATHERED: usize = 64 * 1024;
+/// Bytes read at first: most messages whole.
+const FIRST_READ: usize = 4096;
 /// Bytes of a snapshot that are moved at once.
 const CHUNK: usize = 64 * 1024;
 
@@ -233,7 +237,7 @@ async fn run_connection<R>(
     let (reader, mut writer) = smol::io::split(stream);
     let mut answers = MessageReader::new(reader);
     if let Some((first, _)) = sent.front() {
-        write(&mut writer, network, first).await?;
+        write(&mut writer, &encode(network, first)?).await?;
     }
     loop {
         let answer = async {
@@ -253,10 +257,18 @@ async fn run_connection<R>(
         match answer.or(job).await? {
             Event::Job(None) => return Ok(()),
             Event::Job(Some(job)) => {
-                sent.push_back((job.message, clock::now()));
-                if let Some((last, _)) = sent.back() {
-                    write(&mut writer, network, last).await?;
+                let mut bytes = Vec::new();
+                let mut next = Some(job);
+                while let Some(job) = next {
+                    let encoded = encode(network, &job.message);
+                    sent.push_back((job.message, clock::now()));
+                    bytes.append(&mut encoded?);
+                    next = match bytes.len() < GATHERED {
+                        true => queue.try_recv().ok(),
+                        false => None,
+                    };
                 }
+                write(&mut writer, &bytes).await?;
             }
             Event::Answer(bytes) => {
                 let Some((request, since)) = sent.pop_front() else {
@@ -308,13 +320,12 @@ impl Figures {
     }
 }
 
-async fn write(
-    to: &mut (impl AsyncWrite + Unpin),
-    network: &Network,
-    message: &Message,
-) -> io::Result<()> {
-    let bytes = rpc::encode_request(&network.own, message, 0).map_err(io::Error::other)?;
-    clock::timeout(RPC_TIMEOUT, to.write_all(&bytes))
+fn encode(network: &Network, message: &Message) -> io::Result<Vec<u8>> {
+    rpc::encode_request(&network.own, message, 0).map_err(io::Error::other)
+}
+
+async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    clock::timeout(RPC_TIMEOUT, to.write_all(bytes))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
@@ -369,7 +380,7 @@ async fn read_requests<R: Send + 'static>(
     answering: Sender<Answering>,
     leader: &mut Option<ServerId>,
 ) -> io::Result<()> {
-    let mut requests = MessageReader::new(reader);
+    let mut requests = MessageReader::new(reader).reading(FIRST_READ);
     while let Some(kind) = requests.byte().await? {
         let Some(body) = requests.values(1, MAX_MESSAGE).await? else {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -449,16 +460,38 @@ async fn write_answers(
     mut writer: impl AsyncWrite + Unpin,
     answers: Receiver<Answering>,
 ) -> io::Result<()> {
-    while let Ok(answering) = answers.recv().await {
-        let bytes = match answering {
+    let mut next = None;
+    loop {
+        let answering = match next.take() {
+            Some(answering) => answering,
+            None => match answers.recv().await {
+                Ok(answering) => answering,
+                Err(_) => return Ok(()),
+            },
+        };
+        let mut bytes = match answering {
             Ok(result) => match result.recv().await {
-                Ok(message) => rpc::encode_response(&network.own, &message),
+                Ok(message) => answer(network, &message)?,
                 // The core will not answer: the peer learns it by the connection's end.
                 Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
             },
-            Err(why) => rpc::encode_refusal(&why),
+            Err(why) => rpc::encode_refusal(&why).map_err(io::Error::other)?,
         };
-        writer.write_all(&bytes.map_err(io::Error::other)?).await?;
+        // What the core answered meanwhile leaves with it.
+        while next.is_none()
+            && bytes.len() < GATHERED
+            && let Ok(answering) = answers.try_recv()
+        {
+            let ready = answering.as_ref().ok().and_then(|r| r.try_recv().ok());
+            match ready {
+                Some(message) => bytes.append(&mut answer(network, &message)?),
+                None => next = Some(answering),
+            }
+        }
+        writer.write_all(&bytes).await?;
     }
-    Ok(())
+}
+
+fn answer(network: &Network, message: &Message) -> io::Result<Vec<u8>> {
+    rpc::encode_response(&network.own, message).map_err(io::Error::other)
 }
