@@ -273,7 +273,7 @@ fn legacy_rules_are_translated() {
     assert!(
         error
             .text()
-            .starts_with("Bad request: Failed to parse rules: At 1:9: key 'bad bad'")
+            .starts_with("Failed to parse rules: At 1:9: key 'bad bad'")
     );
 }
 
