@@ -2,12 +2,13 @@
 //! resolved under load from several connections, and the kernel kills nobody. The page cache counts, too.
 //!
 //! At the end eight clients list all keys at once, some of them slowly: such answers are read as they are sent.
-//! And what an idle blocking query costs.
+//! And what an idle blocking query costs, and input that is meant to fill memory.
 //! Wants root and a memory controller (cgroup v1 or v2); without them it is skipped, loudly.
 //! `CONSUL_LITE=/path` for another program.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod hostile;
 
 use std::fs;
 use std::io::{BufReader, Write};
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
             Err(why) => Outcome::Skipped(why),
         }),
         Test::new("idle_blocking_queries", idle_blocking_queries),
+        Test::new("hostile_configuration", hostile::configuration),
+        Test::new("hostile_requests", hostile::requests),
     ])
 }
 

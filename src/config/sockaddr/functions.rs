@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 
 use super::interface::{Interface, contains, network, rfc};
 use crate::structs::go::quote;
@@ -242,6 +242,14 @@ fn compare_by(key: &str, a: &Interface, b: &Interface) -> Ordering {
     }
 }
 
+/// Largest compiled expression, in bytes.
+const MAX_COMPILED: usize = 256 << 10;
+
+fn compiled(expression: &str) -> Result<Regex, regex_lite::Error> {
+    let mut builder = RegexBuilder::new(expression);
+    builder.size_limit(MAX_COMPILED).build()
+}
+
 /// Keeps (or drops) the interfaces that a selector matches.
 fn filter(
     list: Vec<Interface>,
@@ -251,7 +259,7 @@ fn filter(
 ) -> Result<Vec<Interface>, String> {
     let matches: Box<dyn Fn(&Interface) -> bool> = match selector.to_ascii_lowercase().as_str() {
         what @ ("address" | "name") => {
-            let regex = Regex::new(value).map_err(|error| {
+            let regex = compiled(value).map_err(|error| {
                 format!("Unable to compile {what} regexp {}: {error}", quote(value))
             })?;
             if what == "name" {
@@ -295,7 +303,7 @@ fn filter(
             Box::new(move |one| networks.iter().any(|net| contains(*net, one.ip)))
         }
         "port" => {
-            let regex = Regex::new(value).map_err(|error| {
+            let regex = compiled(value).map_err(|error| {
                 format!("Unable to compile port regexp {}: {error}", quote(value))
             })?;
             Box::new(move |_| regex.is_match("0"))

@@ -12,6 +12,7 @@ mod scan;
 mod token;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use super::{Value, json};
@@ -210,6 +211,7 @@ fn string(text: String) -> Value<'static> {
 
 fn object(items: Vec<Item>) -> Result<Value<'static>, Error> {
     let mut map: Vec<(Value<'static>, Value<'static>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for Item { keys, node, .. } in items {
         let is_object = matches!(node, Node::Object(_));
         let mut value = value(node)?;
@@ -219,8 +221,9 @@ fn object(items: Vec<Item>) -> Result<Value<'static>, Error> {
         for label in keys.rev() {
             value = Value::Map(vec![(string(label.text), Value::Array(vec![value]))]);
         }
+        let place = *places.entry(first.text.clone()).or_insert(map.len());
         let name = string(first.text);
-        match map.iter_mut().find(|(known, _)| *known == name) {
+        match map.get_mut(place) {
             Some((_, Value::Array(list))) if is_object => list.push(value),
             Some((_, known)) if is_object => *known = Value::Array(vec![value]),
             Some((_, known)) => *known = value,
