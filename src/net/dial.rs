@@ -162,7 +162,12 @@ pub async fn tcp(address: &str) -> Result<Async<TcpStream>> {
         match Async::<TcpStream>::connect(to).await {
             Ok(stream) => return Ok(stream),
             Err(e) => {
-                let text = format!("dial tcp {to}: connect: {}", errno_text(&e));
+                // Go does not say which address it took for an empty host.
+                let shown = match address.starts_with(':') {
+                    true => address.to_owned(),
+                    false => to.to_string(),
+                };
+                let text = format!("dial tcp {shown}: connect: {}", errno_text(&e));
                 first.get_or_insert(text);
             }
         }
