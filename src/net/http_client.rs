@@ -16,10 +16,10 @@ use hyper::header::{
     HeaderValue,
 };
 use hyper::{Method, Request, Response, Uri};
-use rustls::ClientConfig;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
+use super::tls_client::ClientConfig;
 use super::url::Url;
 use super::{dial, tls_client};
 use crate::structs::{Error, Result};

@@ -13,12 +13,12 @@ use std::task::{Context, Poll};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::{Request, Response};
-use rustls::ClientConfig;
 use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
 use super::http_client::words;
+use super::tls_client::ClientConfig;
 use super::{dial, tls_client};
 use crate::structs::{Error, Result};
 

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_rustls::TlsAcceptor;
 use smol::Async;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::stream::{Peer, Stream};
+use super::tls::{self, TlsAcceptor};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -43,7 +43,7 @@ pub enum ListenerConfig {
     /// Plain TCP.
     Tcp(SocketAddr),
     /// TLS over TCP.
-    Tls(SocketAddr, Arc<rustls::ServerConfig>),
+    Tls(SocketAddr, Arc<tls::ServerConfig>),
     /// A unix socket.
     Unix(UnixSocket),
 }

@@ -19,10 +19,17 @@ pub mod mux;
 pub mod pool;
 pub mod snapshot;
 mod stream;
+#[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(not(feature = "tls"))]
+mod tls_absent;
+#[cfg(feature = "tls")]
 pub mod tls_client;
+mod tls_options;
 pub mod udp;
 pub mod url;
 
 pub use listener::{Incoming, Listener, ListenerConfig, UnixSocket, group_id, user_id};
 pub use stream::{Peer, Stream};
+#[cfg(not(feature = "tls"))]
+pub use tls_absent::{tls, tls_client};

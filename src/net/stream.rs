@@ -4,6 +4,7 @@
 //! buffers cheap for connections that only wait.
 //! Source: the documentation of `async-io` and `futures-rustls`.
 
+use super::tls::TlsStream;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +14,6 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_rustls::server::TlsStream;
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;

@@ -10,29 +10,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use futures_rustls::TlsAcceptor;
+pub use futures_rustls::server::TlsStream;
 use rustls::RootCertStore;
-use rustls::ServerConfig;
+pub use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
-/// The files a TLS listener is made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerFiles {
-    /// PEM file with our certificate, followed by intermediates.
-    pub cert_file: PathBuf,
-    /// PEM file with its private key.
-    pub key_file: PathBuf,
-    /// PEM file with the certificate authorities of clients.
-    pub ca_file: Option<PathBuf>,
-    /// Directory of such PEM files.
-    pub ca_path: Option<PathBuf>,
-    /// Refuse clients without a certificate of these authorities.
-    pub verify_incoming: bool,
-    /// Refuse TLS 1.2 (`tls_min_version = "tls13"`).
-    pub only_tls13: bool,
-}
+pub use super::tls_options::ServerFiles;
 
 static ONLY_TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 

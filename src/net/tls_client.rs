@@ -11,16 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
+pub use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use smol::io::{AsyncRead, AsyncWrite};
 
 use super::tls::{certificates, directory};
+pub use super::tls_options::{ClientTls, NOT_TLS};
 use crate::structs::{Error, Result};
 
 /// Where distributions keep the authorities of the system.
@@ -32,28 +32,6 @@ const SYSTEM_BUNDLES: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-
-/// What an outgoing TLS connection trusts and shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientTls {
-    /// PEM file with authorities; with neither this nor `ca_path` the system's are used.
-    pub ca_file: Option<PathBuf>,
-    /// Authorities in PEM itself, in place of files.
-    pub ca_pem: String,
-    /// Directory of such files.
-    pub ca_path: Option<PathBuf>,
-    /// PEM file with our certificate.
-    pub cert_file: Option<PathBuf>,
-    /// PEM file with its key.
-    pub key_file: Option<PathBuf>,
-    /// Accept any certificate.
-    pub skip_verify: bool,
-    /// Protocols offered by ALPN, best first.
-    pub alpn: Vec<&'static str>,
-}
-
-/// What is said when the peer does not speak TLS.
-pub const NOT_TLS: &str = "tls: first record does not look like a TLS handshake";
 
 type Shared = Vec<(ClientTls, Weak<ClientConfig>)>;
 

@@ -5,11 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-
 use super::tcp::tls_of;
 use super::{DEFAULT_TIMEOUT, Outcome, Surroundings, limit};
 use crate::drive::timeout;
+use crate::net::tls_client::ClientConfig;
 use crate::net::{dial, h2, tls_client};
 use crate::structs::{CheckType, Error, Result};
 

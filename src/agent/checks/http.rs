@@ -8,12 +8,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-
 use super::tcp::tls_of;
 use super::{DEFAULT_TIMEOUT, Outcome, Surroundings, head, limit};
 use crate::drive::{now, sleep_until};
 use crate::net::http_client::{Answer, Ask, exchange};
+use crate::net::tls_client::ClientConfig;
 use crate::net::url::{Url, shown};
 use crate::structs::go::quote;
 use crate::structs::{CheckType, Error, Result};

@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-
 use super::{DEFAULT_TIMEOUT, Outcome, Surroundings, limit};
 use crate::drive::timeout;
+use crate::net::tls_client::ClientConfig;
 use crate::net::{dial, tls_client};
 use crate::structs::{CheckType, Error, Result};
 

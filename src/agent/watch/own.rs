@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-
 use super::plan::{Answer, Plan, Progress};
 use crate::config::{Config, ListenAddr};
 use crate::net::http_client::{Ask, exchange};
+use crate::net::tls_client::ClientConfig;
 use crate::net::tls_client::{self, ClientTls};
 use crate::net::url::Url;
 use crate::structs::{Error, Result};
