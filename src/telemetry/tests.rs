@@ -104,8 +104,10 @@ fn metrics_are_shown_as_consul_shows_them() {
     assert!(counter("one.more", &[]).is_none());
     assert!(registry().made.len() <= MAX_MADE);
     assert!(drain().len() <= MAX_LINES);
-    // A quiet interval shows no counters.
+    // A quiet interval shows no counters; those of other tests in this process may have moved.
     close_interval();
     close_interval();
-    assert!(display().counters.is_empty());
+    let shown = display().counters;
+    let ours = |name: &str| name.starts_with("consul.test.") || name.starts_with("consul.many.");
+    assert!(!shown.iter().any(|counter| ours(&counter.name)));
 }
