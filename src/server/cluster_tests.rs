@@ -58,9 +58,15 @@ struct Seat {
     running: Option<(Running, Shutdown)>,
 }
 
+/// A loopback host for one server, so that no other test's connection takes its ports.
+fn own_host() -> Ipv4Addr {
+    let octet = || fastrand::u8(1..=254);
+    Ipv4Addr::new(127, octet(), octet(), octet())
+}
+
 /// An address that nobody listened on a moment ago.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+fn free_address(host: Ipv4Addr) -> SocketAddr {
+    let listener = TcpListener::bind((host, 0)).unwrap();
     listener.local_addr().unwrap()
 }
 
@@ -98,6 +104,7 @@ impl Seat {
         let mut options = options(&self.dir.0);
         options.node_id.clone_from(&self.id);
         options.node_name = self.name();
+        options.advertise = self.address.ip();
         options.server_port = self.address.port();
         options.alone = false;
         options.bootstrap = false;
@@ -146,12 +153,15 @@ impl Seat {
 /// Three servers whose logs begin with the configuration of all three.
 fn seats() -> Vec<Seat> {
     let seats: Vec<Seat> = ["a", "b", "c"]
-        .map(|name| Seat {
-            dir: Dir::new(),
-            id: format!("{}-2222-3333-4444-555555555555", name.repeat(8)),
-            address: free_address(),
-            serf: free_address(),
-            running: None,
+        .map(|name| {
+            let host = own_host();
+            Seat {
+                dir: Dir::new(),
+                id: format!("{}-2222-3333-4444-555555555555", name.repeat(8)),
+                address: free_address(host),
+                serf: free_address(host),
+                running: None,
+            }
         })
         .into();
     let servers = seats.iter().map(|seat| raft::Server {

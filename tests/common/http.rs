@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// An answer: status, headers in order of arrival, body with transfer coding removed.
@@ -41,6 +42,7 @@ pub struct Client {
     addr: SocketAddr,
     stream: Option<BufReader<TcpStream>>,
     timeout: Duration,
+    sent: Option<Sender<()>>,
 }
 
 impl Client {
@@ -50,7 +52,16 @@ impl Client {
             addr,
             stream: None,
             timeout,
+            sent: None,
         }
+    }
+
+    /// Something comes out here when a request has been written.
+    #[allow(dead_code)]
+    pub fn when_sent(&mut self) -> Receiver<()> {
+        let (tell, told) = channel();
+        self.sent = Some(tell);
+        told
     }
 
     fn connect(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
@@ -105,11 +116,14 @@ impl Client {
     }
 
     fn exchange(&mut self, bytes: &[u8], head_only: bool) -> io::Result<Response> {
+        let sent = self.sent.take();
         let stream = self.connect()?;
         let wrote = stream
             .get_mut()
             .write_all(bytes)
             .and_then(|()| stream.get_mut().flush());
+        // Nobody may wait for it.
+        let _ = sent.map(|sent| sent.send(()));
         // An agent may answer and close before it has read the whole body: then the answer counts.
         let answer = read_response(stream, head_only);
         let result = match (wrote, answer) {

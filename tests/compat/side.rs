@@ -300,9 +300,13 @@ impl Side {
                 let (method, headers) = (method.clone(), self.headers(step));
                 let mut client = Client::new(self.agent.http(), Duration::from_secs(90));
                 let body = body.as_bytes().to_vec();
-                std::thread::spawn(move || {
+                let sent = client.when_sent();
+                let thread = std::thread::spawn(move || {
                     http_answer(client.request(&method, &target, &headers, &body))
-                })
+                });
+                // What goes wrong stands in the answer.
+                let _ = sent.recv_timeout(Duration::from_secs(10));
+                thread
             }
             Action::Cli(args) => {
                 let (mut command, stdin) = self.command(args, body);
