@@ -64,7 +64,7 @@ function summary(all, servers, members, leader) {
     tile(['nodes'], T.pages.nodes, alive ?? '–', failed ? 'critical' : 'passing', failed ? T.membersFailed(failed) : T.membersAlive),
     tile(['services'], T.checks, all.data ? list.length - critical - warning : '–',
       critical ? 'critical' : warning ? 'warning' : 'passing', T.checksFailing(critical, warning)),
-    tile(['metrics'], T.leader, health ? (health.Servers.find((s) => s.Leader)?.Name ?? T.noLeader) : (leader.data || '–'),
+    tile(['metrics'], T.leader, health ? ((health.Servers ?? []).find((s) => s.Leader)?.Name ?? T.noLeader) : (leader.data || '–'),
       health && !health.Healthy ? 'warning' : 'passing', health ? T.tolerance(health.FailureTolerance) : place.dc));
 }
 
@@ -86,7 +86,7 @@ function serverList(servers, leader) {
   if (!servers.data) return instead(servers, T.none, 0);
   return [
     servers.error ? refused(servers.error) : null,
-    h('ul', { class: 'rows' }, servers.data.Servers.map((s) => h('li', { key: s.ID, class: 'row' },
+    h('ul', { class: 'rows' }, (servers.data.Servers ?? []).map((s) => h('li', { key: s.ID, class: 'row' },
       badge(s.Healthy ? 'passing' : 'critical', s.Healthy ? T.healthy : T.unhealthy, true),
       h('span', { class: 'name' }, link(['nodes', s.Name], s.Name), s.Leader ? h('span', { class: 'tag strong' }, T.leader) : null,
         s.Voter ? null : h('span', { class: 'tag' }, T.nonVoter)),
