@@ -25,31 +25,18 @@ use common::agent::{Agent, Plan as AgentPlan, SERF_LAN, SERVER};
 use common::http::Client;
 use common::{Loopback, try_until, wait_until};
 use load::Kind;
-use measure::{Plan, Row, cpu, median, proc_number, rss};
+use measure::{Plan, Row, cpu, median, number, proc_number, rss};
 
 const SERVERS: u8 = 3;
 const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn number(name: &str, full: u64, quick: u64) -> u64 {
-    let quickly = std::env::var_os("BENCH_QUICK").is_some();
-    let given = std::env::var(name).ok().and_then(|v| v.parse().ok());
-    given.unwrap_or(if quickly { quick } else { full })
-}
-
 fn main() -> ExitCode {
-    let consul = match common::oracle::find() {
-        Ok(path) => path,
-        Err(why) => {
-            println!("skipped: {why}");
-            return ExitCode::SUCCESS;
-        }
+    let Some(binaries) = measure::binaries() else {
+        return ExitCode::SUCCESS;
     };
-    // Data directories belong on the disk the build is on, not on a memory file system.
-    // SAFETY: no other thread runs yet.
-    unsafe { std::env::set_var("TMPDIR", common::cache_dir()) };
     let plan = Plan {
-        binaries: [consul, common::consul_lite()],
+        binaries,
         rounds: number("BENCH_ROUNDS", 5, 2) as usize,
         seconds: number("BENCH_SECONDS", 3, 1),
         idle_seconds: number("IDLE_SECONDS", 30, 10),

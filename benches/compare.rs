@@ -17,32 +17,15 @@ mod report;
 
 use std::process::ExitCode;
 
-use measure::Plan;
-
-fn number(name: &str, full: u64, quick: u64) -> u64 {
-    let default = if std::env::var_os("BENCH_QUICK").is_some() {
-        quick
-    } else {
-        full
-    };
-    let given = std::env::var(name).ok();
-    given.and_then(|v| v.parse().ok()).unwrap_or(default)
-}
+use measure::{Plan, number};
 
 fn main() -> ExitCode {
-    let consul = match common::oracle::find() {
-        Ok(path) => path,
-        Err(why) => {
-            println!("skipped: {why}");
-            return ExitCode::SUCCESS;
-        }
+    let Some(binaries) = measure::binaries() else {
+        return ExitCode::SUCCESS;
     };
-    // Data directories belong on the disk the build is on, not on a memory file system.
-    // SAFETY: no other thread runs yet.
-    unsafe { std::env::set_var("TMPDIR", common::cache_dir()) };
     common::raise_open_files();
     let plan = Plan {
-        binaries: [consul, common::consul_lite()],
+        binaries,
         rounds: number("BENCH_ROUNDS", 5, 2) as usize,
         seconds: number("BENCH_SECONDS", 3, 1),
         idle_seconds: number("IDLE_SECONDS", 600, 20),

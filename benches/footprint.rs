@@ -21,7 +21,7 @@ use std::time::Duration;
 use common::Loopback;
 use common::agent::{Agent, Plan as AgentPlan};
 use common::http::Client;
-use measure::{Plan, Row, cpu, proc_number, rss};
+use measure::{Plan, Row, cpu, number, proc_number, rss};
 
 /// Writes whose bytes are counted.
 const WRITES: usize = 10_000;
@@ -31,25 +31,12 @@ const WRITERS: usize = 8;
 const VALUE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn number(name: &str, full: u64, quick: u64) -> u64 {
-    let quickly = std::env::var_os("BENCH_QUICK").is_some();
-    let given = std::env::var(name).ok().and_then(|v| v.parse().ok());
-    given.unwrap_or(if quickly { quick } else { full })
-}
-
 fn main() -> ExitCode {
-    let consul = match common::oracle::find() {
-        Ok(path) => path,
-        Err(why) => {
-            println!("skipped: {why}");
-            return ExitCode::SUCCESS;
-        }
+    let Some(binaries) = measure::binaries() else {
+        return ExitCode::SUCCESS;
     };
-    // Data directories belong on the disk the build is on, not on a memory file system.
-    // SAFETY: no other thread runs yet.
-    unsafe { std::env::set_var("TMPDIR", common::cache_dir()) };
     let plan = Plan {
-        binaries: [consul, common::consul_lite()],
+        binaries,
         rounds: 1,
         seconds: 0,
         idle_seconds: number("IDLE_SECONDS", 600, 20),

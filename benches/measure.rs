@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::agent::{Agent, Plan as AgentPlan};
 use crate::common::http::Client;
-use crate::common::{Loopback, try_until};
+use crate::common::{Loopback, cache_dir, consul_lite, oracle, try_until};
 use crate::cores::{Cores, Side};
 use crate::load::{self, Kind};
 
@@ -29,6 +29,25 @@ pub struct Plan {
     pub only: Option<String>,
     /// How agents and load share the machine, in words for the report.
     pub sharing: &'static str,
+}
+
+/// A number from the environment, or one for a full or, with `BENCH_QUICK`, for a quick run.
+pub fn number(name: &str, full: u64, quick: u64) -> u64 {
+    let quickly = std::env::var_os("BENCH_QUICK").is_some();
+    let given = std::env::var(name).ok().and_then(|v| v.parse().ok());
+    given.unwrap_or(if quickly { quick } else { full })
+}
+
+/// Both programs, the real Consul's first, or `None` when there is no real one, which is said. To be called before
+/// anything else.
+pub fn binaries() -> Option<[PathBuf; 2]> {
+    let consul = oracle::find()
+        .map_err(|why| println!("skipped: {why}"))
+        .ok()?;
+    // Data directories belong on the disk the build is on, not on a memory file system.
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var("TMPDIR", cache_dir()) };
+    Some([consul, consul_lite()])
 }
 
 /// One row of the table.
