@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::agent::without_own_settings;
 use crate::common::http::{Client, Response};
 use crate::common::netns::Network;
 use crate::common::{Process, TempDir, consul_lite, try_until};
@@ -94,11 +95,7 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(log2);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("CONSUL_") {
-                command.env_remove(name);
-            }
-        }
+        without_own_settings(&mut command);
         self.network.place(agent, &mut command);
         let name = format!("agent n{agent}");
         let process = Process::start(&name, &mut command);

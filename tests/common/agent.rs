@@ -220,13 +220,18 @@ fn launch(binary: &Path, dir: &Path) -> Process {
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(log2);
+    without_own_settings(&mut command);
+    let name = binary.display().to_string();
+    Process::start(&name, &mut command).unwrap_or_else(|e| panic!("{name} does not start: {e}"))
+}
+
+/// Keeps what the tests' own environment says to a Consul from a process.
+pub fn without_own_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CONSUL_") {
             command.env_remove(name);
         }
     }
-    let name = binary.display().to_string();
-    Process::start(&name, &mut command).unwrap_or_else(|e| panic!("{name} does not start: {e}"))
 }
 
 /// Waits until something accepts TCP connections at `addr`.

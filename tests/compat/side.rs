@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{self, Backend};
 use crate::case::{Action, Case, Step, Until};
-use crate::common::agent::{Agent, DNS, HTTP, Plan, SERF_LAN};
+use crate::common::agent::{Agent, DNS, HTTP, Plan, SERF_LAN, without_own_settings};
 use crate::common::http::{Client, Response};
 use crate::common::json::Json;
 use crate::common::{TempDir, try_until, wait_until};
@@ -279,11 +279,7 @@ impl Side {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("CONSUL_") {
-                command.env_remove(name);
-            }
-        }
+        without_own_settings(&mut command);
         command.env("CONSUL_HTTP_ADDR", format!("{}:{HTTP}", self.ip));
         command.env("SHELL", "/bin/sh");
         (command, stdin.to_string())
