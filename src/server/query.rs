@@ -138,8 +138,21 @@ impl Server {
         options: &QueryOptions,
         read: impl Fn(&Read, &mut WatchSet, &Authorizer) -> Result<(u64, T)>,
     ) -> Result<(QueryMeta, T)> {
-        self.read_as(options, || self.authorizer_until(&options.token), read)
-            .await
+        self.read_known(options, |_| Ok(None), read).await
+    }
+
+    /// As [`Server::read`], for what may be known without a snapshot: `known` is asked first, unless the read blocks.
+    ///
+    /// # Errors
+    /// As [`Server::read`], and what `known` says.
+    pub(super) async fn read_known<T>(
+        &self,
+        options: &QueryOptions,
+        known: impl FnOnce(&Authorizer) -> Result<Option<(u64, T)>>,
+        read: impl Fn(&Read, &mut WatchSet, &Authorizer) -> Result<(u64, T)>,
+    ) -> Result<(QueryMeta, T)> {
+        let who = || self.authorizer_until(&options.token);
+        self.read_as(options, who, known, read).await
     }
 
     /// As [`Server::read`], for what is guarded otherwise.
@@ -152,20 +165,24 @@ impl Server {
         read: impl Fn(&Read, &mut WatchSet) -> Result<(u64, T)>,
     ) -> Result<(QueryMeta, T)> {
         let open = || Ok((None, self.open_authorizer()));
-        self.read_as(options, open, |state, watch, _| read(state, watch))
-            .await
+        let read = |state: &Read, watch: &mut WatchSet, _: &Authorizer| read(state, watch);
+        self.read_as(options, open, |_| Ok(None), read).await
     }
 
     async fn read_as<T>(
         &self,
         options: &QueryOptions,
         who: impl Fn() -> Result<(Option<GoTime>, Arc<Authorizer>)>,
+        known: impl FnOnce(&Authorizer) -> Result<Option<(u64, T)>>,
         read: impl Fn(&Read, &mut WatchSet, &Authorizer) -> Result<(u64, T)>,
     ) -> Result<(QueryMeta, T)> {
         metrics::RPC_QUERY.incr();
         self.make_consistent(options).await?;
         if options.min_query_index == 0 {
             let (_, authorizer) = who()?;
+            if let Some((index, data)) = known(&authorizer)? {
+                return Ok((self.meta(index.max(1)), data));
+            }
             let state = self.state.read()?;
             let (index, data) = read(&state, &mut WatchSet::new(), &authorizer)?;
             return Ok((self.meta(index.max(1)), data));

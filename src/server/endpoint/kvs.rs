@@ -77,21 +77,15 @@ impl Server {
     /// `KVS.Get`.
     pub(crate) async fn kvs_get(&self, request: KeyRequest) -> Result<IndexedDirEntries> {
         self.check_datacenter(&request.datacenter)?;
-        if request.options.min_query_index == 0 {
-            self.make_consistent(&request.options).await?;
-            let authorizer = self.authorizer(&request.options.token)?;
-            acl::require(&authorizer, Ask::Read(Resource::Key, &request.key))?;
-            if let Some(entry) = self.state.hot_key(&request.key) {
-                metrics::RPC_QUERY.incr();
-                return Ok(IndexedDirEntries {
-                    meta: self.meta(entry.modify_index),
-                    entries: Some(vec![(*entry).clone()]),
-                });
-            }
-        }
+        let may = |acl: &Authorizer| acl::require(acl, Ask::Read(Resource::Key, &request.key));
+        let hot = |acl: &Authorizer| {
+            may(acl)?;
+            let entry = self.state.hot_key(&request.key);
+            Ok(entry.map(|e| (e.modify_index, Some((*e).clone()))))
+        };
         let (meta, entry) = self
-            .read(&request.options, |state, watch, acl| {
-                acl::require(acl, Ask::Read(Resource::Key, &request.key))?;
+            .read_known(&request.options, hot, |state, watch, acl| {
+                may(acl)?;
                 let (index, entry) = state.kvs_get(watch, &request.key)?;
                 // What exists answers with its own index.
                 Ok((entry.as_ref().map_or(index, |e| e.modify_index), entry))
