@@ -25,7 +25,7 @@ use common::agent::{Agent, Plan as AgentPlan, SERF_LAN, SERVER};
 use common::http::Client;
 use common::{Loopback, try_until, wait_until};
 use load::Kind;
-use measure::{Plan, Row, cpu, median, number, proc_number, rss};
+use measure::{Plan, Row, cpu, median, number, proc_number, row, rss};
 
 const SERVERS: u8 = 3;
 const CONNECTIONS: usize = 64;
@@ -199,16 +199,6 @@ fn rows(plan: &Plan) -> Vec<Row> {
         rows.push(row(name, "s", all.map(median), "at most 3 s"));
     }
     rows
-}
-
-fn row(name: &'static str, unit: &'static str, values: [f64; 2], target: &'static str) -> Row {
-    Row {
-        name,
-        unit,
-        values,
-        more_is_better: false,
-        target,
-    }
 }
 
 /// Medians of what both sides take in turn.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use common::Loopback;
 use common::agent::{Agent, Plan as AgentPlan};
 use common::http::Client;
-use measure::{Plan, Row, cpu, number, proc_number, rss};
+use measure::{Plan, Row, cpu, number, proc_number, row, rss};
 
 /// Writes whose bytes are counted.
 const WRITES: usize = 10_000;
@@ -48,16 +48,6 @@ fn main() -> ExitCode {
     let rows = rows(&plan);
     report::print(&plan, &rows);
     ExitCode::SUCCESS
-}
-
-fn row(name: &'static str, unit: &'static str, values: [f64; 2], target: &'static str) -> Row {
-    Row {
-        name,
-        unit,
-        values,
-        more_is_better: false,
-        target,
-    }
 }
 
 fn rows(plan: &Plan) -> Vec<Row> {

@@ -31,6 +31,17 @@ pub struct Plan {
     pub sharing: &'static str,
 }
 
+/// A row of which less is better.
+pub fn row(name: &'static str, unit: &'static str, values: [f64; 2], target: &'static str) -> Row {
+    Row {
+        name,
+        unit,
+        values,
+        more_is_better: false,
+        target,
+    }
+}
+
 /// A number from the environment, or one for a full or, with `BENCH_QUICK`, for a quick run.
 pub fn number(name: &str, full: u64, quick: u64) -> u64 {
     let quickly = std::env::var_os("BENCH_QUICK").is_some();
@@ -133,13 +144,12 @@ pub fn all(plan: &Plan) -> Vec<Row> {
         });
     }
     if wanted("memory after load") {
-        rows.push(Row {
-            name: "memory after load (RSS)",
-            unit: "MiB",
-            values: [0, 1].map(|n| rss(&mut agents[n]) / 1024.0),
-            more_is_better: false,
-            target: "at most 24 MiB",
-        });
+        rows.push(row(
+            "memory after load (RSS)",
+            "MiB",
+            [0, 1].map(|n| rss(&mut agents[n]) / 1024.0),
+            "at most 24 MiB",
+        ));
     }
     drop(agents);
     if wanted("blocking query") {
@@ -149,13 +159,12 @@ pub fn all(plan: &Plan) -> Vec<Row> {
         rows.extend(guarded(plan, &net));
     }
     let size = |p: &Path| std::fs::metadata(p).map_or(0.0, |m| m.len() as f64 / 1_048_576.0);
-    rows.push(Row {
-        name: "binary",
-        unit: "MiB",
-        values: [size(&plan.binaries[0]), size(&plan.binaries[1])],
-        more_is_better: false,
-        target: "at most 6 MiB",
-    });
+    rows.push(row(
+        "binary",
+        "MiB",
+        [size(&plan.binaries[0]), size(&plan.binaries[1])],
+        "at most 6 MiB",
+    ));
     rows
 }
 
@@ -256,13 +265,12 @@ pub fn starts(plan: &Plan, net: &Loopback) -> Row {
             times.push(once(side));
         }
     }
-    Row {
-        name: "exec to first acknowledged write",
-        unit: "s",
-        values: all.map(median),
-        more_is_better: false,
-        target: "under 0.5 s",
-    }
+    row(
+        "exec to first acknowledged write",
+        "s",
+        all.map(median),
+        "under 0.5 s",
+    )
 }
 
 /// What both write while nobody asks them anything, and what they weigh then.
@@ -279,20 +287,18 @@ fn idle(plan: &Plan, agents: &mut [Agent; 2]) -> Vec<Row> {
     let after = written(agents);
     let [a, b] = agents;
     vec![
-        Row {
-            name: "memory idle (RSS)",
-            unit: "MiB",
-            values: [rss(a) / 1024.0, rss(b) / 1024.0],
-            more_is_better: false,
-            target: "at most 10 MiB",
-        },
-        Row {
-            name: "written while idle",
-            unit: "KiB",
-            values: [0, 1].map(|n| (after[n] - before[n]) / 1024.0),
-            more_is_better: false,
-            target: "0",
-        },
+        row(
+            "memory idle (RSS)",
+            "MiB",
+            [rss(a) / 1024.0, rss(b) / 1024.0],
+            "at most 10 MiB",
+        ),
+        row(
+            "written while idle",
+            "KiB",
+            [0, 1].map(|n| (after[n] - before[n]) / 1024.0),
+            "0",
+        ),
     ]
 }
 
@@ -352,13 +358,12 @@ fn blocked(plan: &Plan, net: &Loopback) -> Row {
         drop(streams);
         (after - before) / plan.blocked as f64
     });
-    Row {
-        name: "memory per idle blocking query",
-        unit: "KiB",
+    row(
+        "memory per idle blocking query",
+        "KiB",
         values,
-        more_is_better: false,
-        target: "at most 12 KiB",
-    }
+        "at most 12 KiB",
+    )
 }
 
 /// What access control costs: a key read by a token that may read a prefix, where the default is deny, and by nobody in
