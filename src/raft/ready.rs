@@ -175,6 +175,12 @@ impl Raft {
         self.applied = self.applied.max(index.min(self.handed_out));
     }
 
+    /// Whether there is more to hand out once what was handed out is applied.
+    pub fn waits_for_applied(&self) -> bool {
+        let more = self.commit.min(self.log.stable()) > self.handed_out || self.install_wanted;
+        self.handed_out > self.applied && more
+    }
+
     fn changed_leadership(&mut self) -> Option<Leadership> {
         let now = Leadership {
             role: self.role,

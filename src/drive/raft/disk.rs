@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use smol::channel::Sender;
 
+use super::queue::{Next, Receiver};
 use super::{
     Answer, Applied, ApplyJob, Command, DiskError, LogJob, LogWriter, ProposeError, Shared,
     StateMachine, lock,
@@ -63,28 +63,28 @@ fn tell<R>(mailbox: &Sender<Command<R>>, command: Command<R>) {
 
 /// The next job, or `None` when the core has hung up. Tidies up first if that is due and it stays quiet.
 fn next_job<T>(
-    queue: &mpsc::Receiver<T>,
+    queue: &Receiver<T>,
     untidy: &mut bool,
     tidy: impl FnOnce() -> Result<(), DiskError>,
 ) -> Option<T> {
     if *untidy {
-        match queue.recv_timeout(QUIET) {
-            Ok(job) => return Some(job),
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => {}
+        match queue.next_within(QUIET) {
+            Next::Item(job) => return Some(job),
+            Next::Closed => return None,
+            Next::Quiet => {}
         }
         *untidy = false;
         if let Err(fault) = tidy() {
             log::warn!(target: "agent.server.raft", "space not given back: {}", fault.text);
         }
     }
-    queue.recv().ok()
+    queue.next()
 }
 
 /// Writes and syncs whatever has queued up, as one batch, until the core hangs up.
 pub(super) fn log_loop<R, L: LogWriter>(
     mut log_store: L,
-    queue: &mpsc::Receiver<LogJob>,
+    queue: &Receiver<LogJob>,
     mailbox: &Sender<Command<R>>,
     shared: &Shared,
 ) {
@@ -99,7 +99,7 @@ pub(super) fn log_loop<R, L: LogWriter>(
                 None => return,
             }
         }
-        pending.extend(queue.try_iter());
+        queue.drain_into(&mut pending);
         let mut writes: Vec<Write> = Vec::new();
         let mut other = None;
         while let Some(job) = pending.pop_front() {
@@ -158,10 +158,10 @@ const MAX_BATCH: usize = 256;
 /// Adds what else has queued up to a batch; the first job that is of another kind.
 fn add_queued<R>(
     batch: &mut Vec<(Entry, Option<Answer<R>>)>,
-    queue: &mpsc::Receiver<ApplyJob<R>>,
+    queue: &Receiver<ApplyJob<R>>,
 ) -> Option<ApplyJob<R>> {
     while batch.len() < MAX_BATCH {
-        match queue.try_recv().ok()? {
+        match queue.try_next()? {
             ApplyJob::Apply(more) => batch.extend(more),
             other => return Some(other),
         }
@@ -172,7 +172,7 @@ fn add_queued<R>(
 /// Applies committed entries and answers whoever proposed them, until the core hangs up.
 pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
     mut state: S,
-    queue: &mpsc::Receiver<ApplyJob<R>>,
+    queue: &Receiver<ApplyJob<R>>,
     mailbox: &Sender<Command<R>>,
     shared: &Shared,
 ) {
@@ -197,7 +197,8 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 };
                 drop(timed);
                 metrics::RAFT_APPLIED_INDEX.set(last as f64);
-                shared.applied.store(last, Ordering::Release);
+                shared.applied.store(last, Ordering::SeqCst);
+                let wanted = shared.applied_wanted.swap(false, Ordering::SeqCst);
                 for ((entry, answer), reply) in entries.iter().zip(answers).zip(replies) {
                     if let Some(answer) = answer {
                         // The caller may have gone away.
@@ -207,7 +208,9 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                         }));
                     }
                 }
-                tell(mailbox, Command::Applied { index: last });
+                if wanted {
+                    tell(mailbox, Command::Applied);
+                }
             }
             ApplyJob::MakeDurable { keep_from } => {
                 untidy = true;

@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 
 use super::peers::{AskedTable, Outside};
+use super::queue;
 use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock, nanos};
 use crate::drive::clock;
 use crate::drive::runtime::Shutdown;
@@ -40,8 +41,8 @@ struct Waiter<R> {
 pub(super) struct EventLoop<R> {
     pub(super) core: Raft,
     clock: Instant,
-    log_jobs: mpsc::Sender<LogJob>,
-    pub(super) apply_jobs: mpsc::Sender<ApplyJob<R>>,
+    log_jobs: queue::Sender<LogJob>,
+    pub(super) apply_jobs: queue::Sender<ApplyJob<R>>,
     shared: Arc<Shared>,
     leadership: Sender<Leadership>,
     /// In order of their index.
@@ -69,8 +70,8 @@ impl<R: Send + 'static> EventLoop<R> {
     pub(super) fn new(
         core: Raft,
         clock: Instant,
-        log_jobs: mpsc::Sender<LogJob>,
-        apply_jobs: mpsc::Sender<ApplyJob<R>>,
+        log_jobs: queue::Sender<LogJob>,
+        apply_jobs: queue::Sender<ApplyJob<R>>,
         shared: Arc<Shared>,
         leadership: Sender<Leadership>,
         outside: Outside<R>,
@@ -108,6 +109,10 @@ impl<R: Send + 'static> EventLoop<R> {
         self.shared.applied.store(self.applied, Ordering::Release);
         loop {
             self.carry_out();
+            if self.waits_for_applied() {
+                self.take_applied();
+                continue;
+            }
             let deadline = self.core.next_deadline().map(|at| self.clock + at);
             let wake = async {
                 match deadline {
@@ -124,6 +129,7 @@ impl<R: Send + 'static> EventLoop<R> {
             if shutdown.is_triggered() {
                 break;
             }
+            self.take_applied();
             let now = self.time();
             match first {
                 Some(command) => self.take(command, &commands),
@@ -206,22 +212,17 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.restore(file, archive_index, answer);
             }
             Command::Persisted { number } => self.core.persisted(now, number),
-            Command::Applied { index } => {
-                self.applied = index;
-                self.core.applied(index);
-                self.check_log_size();
-            }
+            // What was applied is looked up on every turn.
+            Command::Applied => {}
             Command::CompactionDue {
                 keep_from: Some(keep_from),
             } if self.restoring.is_none() => {
-                // The apply thread ends after this task only.
-                let _ = self.apply_jobs.send(ApplyJob::MakeDurable { keep_from });
+                self.apply_jobs.send(ApplyJob::MakeDurable { keep_from });
             }
             Command::CompactionDue { .. } | Command::Compacted => self.compacting = false,
             Command::Durable { index, keep_from } => {
                 match self.core.compact(index.min(keep_from.saturating_sub(1))) {
-                    // The log thread ends after this task only.
-                    Some(meta) => drop(self.log_jobs.send(LogJob::Compact { meta })),
+                    Some(meta) => self.log_jobs.send(LogJob::Compact { meta }),
                     None => self.compacting = false,
                 }
             }
@@ -287,21 +288,38 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.restoring = Some(meta.index);
                 // What is not applied by now never will be.
                 self.fail_waiting(&ProposeError::Lost);
-                // The apply thread ends after this task only.
-                let _ = self
-                    .apply_jobs
+                self.apply_jobs
                     .send(ApplyJob::Restore { file, meta, answer });
             }
             Err(refused) => drop(answer.try_send(Err(ProposeError::Refused(refused)))),
         }
     }
 
+    /// Tells the core how far the apply thread has come.
+    fn take_applied(&mut self) {
+        let index = self.shared.applied.load(Ordering::SeqCst);
+        if index != self.applied {
+            self.applied = index;
+            self.core.applied(index);
+            self.check_log_size();
+        }
+    }
+
+    /// Asks the apply thread to say so when it is done, if the core has more for it. True when it is done
+    /// already.
+    fn waits_for_applied(&self) -> bool {
+        if !self.core.waits_for_applied() {
+            return false;
+        }
+        self.shared.applied_wanted.store(true, Ordering::SeqCst);
+        self.shared.applied.load(Ordering::SeqCst) != self.applied
+    }
+
     fn check_log_size(&mut self) {
         if self.applied >= self.size_checked_at + COMPACTION_CHECK && !self.compacting {
             self.size_checked_at = self.applied;
             self.compacting = true;
-            // The log thread ends after this task only.
-            let _ = self.log_jobs.send(LogJob::CheckSize {
+            self.log_jobs.send(LogJob::CheckSize {
                 applied: self.applied,
             });
         }
@@ -325,8 +343,7 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.note_leadership(leadership);
             }
             if let Some(write) = write {
-                // The log thread ends after this task only.
-                let _ = self.log_jobs.send(LogJob::Write(write));
+                self.log_jobs.send(LogJob::Write(write));
             }
             self.send(messages);
             self.take_snapshots(snapshots_wanted);
@@ -340,8 +357,7 @@ impl<R: Send + 'static> EventLoop<R> {
                     let answer = answer_for(&mut self.waiting, entry.index, entry.term);
                     (entry, answer)
                 });
-                // The apply thread ends after this task only.
-                let _ = self.apply_jobs.send(ApplyJob::Apply(batch.collect()));
+                self.apply_jobs.send(ApplyJob::Apply(batch.collect()));
             }
             for ReadState { ctx, index } in reads {
                 self.answer_read(ctx, index);

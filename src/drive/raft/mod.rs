@@ -9,11 +9,12 @@
 mod disk;
 mod event_loop;
 mod peers;
+mod queue;
 mod transport;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
@@ -151,10 +152,8 @@ enum Command<R> {
     Persisted {
         number: u64,
     },
-    /// Entries up to this index are applied.
-    Applied {
-        index: u64,
-    },
+    /// More was applied, which was asked for.
+    Applied,
     /// Whether the log is due for cutting, and the first entry to keep then.
     CompactionDue {
         keep_from: Option<u64>,
@@ -266,6 +265,8 @@ struct Shared {
     leadership: Mutex<Leadership>,
     configuration: Mutex<Arc<Configuration>>,
     applied: AtomicU64,
+    /// The core's task sleeps until more is applied.
+    applied_wanted: AtomicBool,
     /// Until when a leader need not ask before it answers reads, in nanoseconds of the core's time; 0 for no
     /// lease.
     lease_until: AtomicU64,
@@ -550,8 +551,8 @@ impl<R: Send + 'static> RaftDriver<R> {
         let (mailbox, commands) = smol::channel::bounded(MAILBOX);
         let (leadership, leadership_changes) = smol::channel::unbounded();
         let shared = Arc::new(Shared::default());
-        let (log_jobs, log_queue) = mpsc::channel();
-        let (apply_jobs, apply_queue) = mpsc::channel();
+        let (log_jobs, log_queue) = queue::queue();
+        let (apply_jobs, apply_queue) = queue::queue();
         let log_thread = {
             let (mailbox, shared) = (mailbox.clone(), shared.clone());
             std::thread::Builder::new()

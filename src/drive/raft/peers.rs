@@ -145,8 +145,7 @@ impl<R: Send + 'static> EventLoop<R> {
         };
         self.installing = Some(install.meta.index);
         let meta = install.meta;
-        // The apply thread ends after this task only.
-        let _ = self.apply_jobs.send(ApplyJob::Install { file, meta });
+        self.apply_jobs.send(ApplyJob::Install { file, meta });
     }
 
     /// The leader's snapshot is in place, or it is not.
