@@ -18,6 +18,9 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, ffi};
 
 use super::error::{Named, StoreError};
 
+/// One process has these files, so that the locks among its connections need no system calls, and the index of the
+/// write-ahead log lies in its memory instead of a file.
+const VFS: &str = "unix-excl";
 /// Files up to this many bytes are checked whole at every start.
 const QUICK_CHECK_BYTES: u64 = 16 << 20;
 
@@ -68,11 +71,8 @@ fn flags() -> OpenFlags {
 }
 
 fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> Result<Connection, StoreError> {
-    let conn = match vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
-        None => Connection::open_with_flags(path, flags),
-    };
-    conn.map_err(|e| StoreError::sqlite(path, e))
+    Connection::open_with_flags_and_vfs(path, flags, vfs.unwrap_or(VFS))
+        .map_err(|e| StoreError::sqlite(path, e))
 }
 
 /// Lookaside memory is a fixed cost per connection: a few small slots do for cached statements.

@@ -261,7 +261,7 @@ fn system() -> &'static sqlite3_vfs {
     // SAFETY: the VFS with this name exists on every Unix, lives as long as the process and stays as it is.
     unsafe {
         ffi::sqlite3_initialize();
-        &*ffi::sqlite3_vfs_find(c"unix".as_ptr())
+        &*ffi::sqlite3_vfs_find(c"unix-excl".as_ptr())
     }
 }
 
