@@ -1,6 +1,6 @@
 //! What an agent costs on a small machine, the real Consul 1.8.7 and consul-lite side by side in one run, as a
 //! Markdown table: `cargo bench --bench footprint`. Sizes, start-up, memory of server and client agent, bytes
-//! written and processor time while nobody asks anything, and bytes written per 10,000 key/value writes.
+//! written and processor time while nobody asks anything, and what 10,000 key/value writes cost.
 //!
 //! `BENCH_QUICK=1` for a short run; `IDLE_SECONDS` (600); `CONSUL_ORACLE=/path`, `CONSUL_LITE=/path`.
 
@@ -16,7 +16,7 @@ mod measure;
 mod report;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::Loopback;
 use common::agent::{Agent, Plan as AgentPlan};
@@ -29,6 +29,8 @@ const WRITES: usize = 10_000;
 const WRITERS: usize = 8;
 /// Bytes of a value.
 const VALUE: usize = 64;
+/// How long nothing is written before a burst counts as over.
+const QUIET: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
@@ -62,35 +64,77 @@ fn rows(plan: &Plan) -> Vec<Row> {
     ];
     let mut servers = [0, 1].map(|side| start(plan, &net, side, false));
     let mut clients = [0, 1].map(|side| start(plan, &net, side, true));
-    for agent in servers.iter_mut().chain(&mut clients) {
-        agent.wait_ready(PATIENCE);
-    }
-    let peak = each(&mut servers, |a| proc_number(a, "status", "VmHWM") / 1024.0);
-    rows.push(row("memory at start, peak", "MiB", peak, ""));
+    servers.iter_mut().for_each(|a| a.wait_ready(PATIENCE));
+    let ready = |a: &mut Agent| a.wait_client_ready(PATIENCE);
+    clients.iter_mut().for_each(ready);
+    let peak = each(&mut servers, peak_memory);
+    rows.push(row("memory of a server at start, peak", "MiB", peak, ""));
+    let peak = each(&mut clients, peak_memory);
+    let name = "memory of a client agent at start, peak";
+    rows.push(row(name, "MiB", peak, ""));
     idle(plan, &mut servers, &mut clients, &mut rows);
-    let before = each(&mut servers, |a| proc_number(a, "io", "write_bytes"));
-    servers.iter().for_each(write);
-    let after = each(&mut servers, |a| proc_number(a, "io", "write_bytes"));
-    let written = [0, 1].map(|n| (after[n] - before[n]) / 1_048_576.0);
-    rows.push(row("written per 10,000 writes of 64 B", "MiB", written, ""));
-    let payload = (WRITES * VALUE) as f64 / 1_048_576.0;
-    rows.push(row(
-        "... per byte of payload",
-        "B",
-        written.map(|w| w / payload),
-        "",
-    ));
-    let loaded = each(&mut servers, |a| rss(a) / 1024.0);
-    rows.push(row(
-        "memory of a server after that",
-        "MiB",
-        loaded,
-        "at most 24 MiB",
-    ));
+    loaded(&mut servers, &mut rows);
     rows
 }
 
-fn each(agents: &mut [Agent; 2], f: impl Fn(&mut Agent) -> f64) -> [f64; 2] {
+/// What the counted writes cost, one side after the other.
+fn loaded(servers: &mut [Agent; 2], rows: &mut Vec<Row>) {
+    eprintln!("{WRITES} writes");
+    let spent = each(servers, |agent| {
+        let (bytes, time) = (written(agent), cpu(agent));
+        write(agent);
+        (quiet(agent) - bytes, cpu(agent) - time)
+    });
+    let bytes = spent.map(|(bytes, _)| bytes);
+    let payload = (WRITES * VALUE) as f64 / 1024.0;
+    rows.push(row(
+        "written per 10,000 writes of 64 B",
+        "MiB",
+        bytes.map(|b| b / 1024.0),
+        "",
+    ));
+    rows.push(row(
+        "... per byte of payload",
+        "B",
+        bytes.map(|b| b / payload),
+        "",
+    ));
+    let time = spent.map(|(_, time)| time);
+    let name = "processor per 10,000 writes";
+    rows.push(row(name, "s", time, ""));
+    let peak = each(servers, peak_memory);
+    let name = "memory of a server under those, peak";
+    rows.push(row(name, "MiB", peak, "at most 24 MiB"));
+    let after = each(servers, |a| rss(a) / 1024.0);
+    rows.push(row("memory of a server after them", "MiB", after, ""));
+}
+
+/// KiB written so far.
+fn written(agent: &mut Agent) -> f64 {
+    proc_number(agent, "io", "write_bytes") / 1024.0
+}
+
+/// The most memory it has ever had, in MiB.
+fn peak_memory(agent: &mut Agent) -> f64 {
+    proc_number(agent, "status", "VmHWM") / 1024.0
+}
+
+/// Waits until what a burst leaves to be done later (the log is cut, files shrink) is done, and gives what
+/// [`written`] gives then.
+fn quiet(agent: &mut Agent) -> f64 {
+    let mut last = (written(agent), Instant::now());
+    let begun = Instant::now();
+    while last.1.elapsed() < QUIET && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = written(agent);
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+    }
+    last.0
+}
+
+fn each<T>(agents: &mut [Agent; 2], f: impl Fn(&mut Agent) -> T) -> [T; 2] {
     let [a, b] = agents;
     [f(a), f(b)]
 }
@@ -98,22 +142,20 @@ fn each(agents: &mut [Agent; 2], f: impl Fn(&mut Agent) -> f64) -> [f64; 2] {
 /// A server, or a client agent of the server of its side.
 fn start(plan: &Plan, net: &Loopback, side: usize, client: bool) -> Agent {
     let host = side as u8 + 1;
-    let config = if client {
-        format!(
-            r#"{{"server": false, "bootstrap_expect": 0, "node_id": "8f20b1c4-5a1d-4c07-9f6e-0123456789ac",
-                "retry_join": ["{}:{}"]}}"#,
-            net.ip(host),
-            common::agent::SERF_LAN
-        )
-    } else {
-        r#"{"performance": {"raft_multiplier": 5}}"#.to_owned()
-    };
-    Agent::start(&AgentPlan {
+    let as_server = r#"{"performance": {"raft_multiplier": 5}}"#.to_owned();
+    let (ip, port) = (net.ip(host), common::agent::SERF_LAN);
+    let as_client = format!(r#"{{"retry_join": ["{ip}:{port}"]}}"#);
+    let config = if client { as_client } else { as_server };
+    let agent = AgentPlan {
         binary: &plan.binaries[side],
         ip: net.ip(if client { host + 10 } else { host }),
         node: if client { "client" } else { "server" },
         config: vec![("50-footprint.json".into(), config)],
-    })
+    };
+    match client {
+        true => Agent::start_as(&agent, r#""server": false,"#),
+        false => Agent::start(&agent),
+    }
 }
 
 /// What all four do while nobody asks them anything.
@@ -121,7 +163,6 @@ fn idle(plan: &Plan, servers: &mut [Agent; 2], clients: &mut [Agent; 2], rows: &
     eprintln!("idle for {} s", plan.idle_seconds);
     // The last of starting up (full sync after joining) is not idleness.
     std::thread::sleep(Duration::from_secs(10.min(plan.idle_seconds)));
-    let written = |a: &mut Agent| proc_number(a, "io", "write_bytes") / 1024.0;
     let figures = |s: &mut [Agent; 2], c: &mut [Agent; 2]| {
         [
             each(s, written),

@@ -11,7 +11,7 @@ use crate::machine::{Lab, Machine, eventually};
 const WEB: &str = r#"service { name = "web" port = 80 }
 "#;
 
-/// A datacenter's life: founded, used, a client stopped and started, a server unplugged and booted.
+/// A datacenter's life: founded, used, asked by the system's resolvers, a client stopped and started, a server unplugged and booted.
 pub fn datacenter(lab: &Lab) {
     let package = lab.package(&consul_lite(), "1");
     let names = [("s1", 21), ("s2", 22), ("s3", 23), ("c1", 24)];
@@ -52,6 +52,8 @@ pub fn datacenter(lab: &Lab) {
     c1.write("etc/consul-lite.d/web.hcl", WEB);
     c1.run(&["systemctl", "reload", "consul-lite"]);
     resolves(s1, c1.ip());
+    by_resolved(s2, c1.ip());
+    by_dnsmasq(c1);
     // A client that is stopped leaves; a started one comes back with what its files say.
     c1.run(&["systemctl", "stop", "consul-lite"]);
     assert_eq!(c1.unit("Result"), "success");
@@ -111,6 +113,32 @@ fn has(machine: &Machine, key: &str, value: &str) {
         let answer = client(machine).get(&format!("/v1/kv/{key}?raw")).ok()?;
         (answer.status == 200).then(|| assert_eq!(answer.text(), value))
     });
+}
+
+/// A name as the machine's programs look it up.
+const NAME: [&str; 3] = ["getent", "hosts", "web.service.consul"];
+
+/// systemd-resolved with the package's drop-in as it is: the system resolves `.consul`.
+fn by_resolved(machine: &Machine, ip: &str) {
+    machine.run(&["mkdir", "-p", "/etc/systemd/resolved.conf.d"]);
+    let drop_in = "/usr/share/consul-lite/resolved/consul-lite.conf";
+    machine.run(&["ln", "-s", drop_in, "/etc/systemd/resolved.conf.d/"]);
+    machine.run(&["systemctl", "restart", "systemd-resolved"]);
+    machine.until("systemd-resolved finds web", &NAME, |text| {
+        text.starts_with(ip)
+    });
+}
+
+/// The same with dnsmasq in its place.
+fn by_dnsmasq(machine: &Machine) {
+    machine.run(&["systemctl", "disable", "--now", "systemd-resolved"]);
+    machine.run(&["rm", "/etc/resolv.conf"]);
+    machine.write("etc/resolv.conf", "nameserver 127.0.0.1\n");
+    let drop_in = "/usr/share/consul-lite/dnsmasq/consul-lite.conf";
+    machine.run(&["ln", "-s", drop_in, "/etc/dnsmasq.d/"]);
+    machine.run(&["systemctl", "enable", "--now", "dnsmasq"]);
+    let ip = machine.ip();
+    machine.until("dnsmasq finds web", &NAME, |text| text.starts_with(ip));
 }
 
 /// The machine's own agent knows where the service is.

@@ -77,6 +77,18 @@ impl Lab {
         PathBuf::from(deb.expect("a package"))
     }
 
+    /// Makes a package anew with a default configuration that differs from the others' by a line.
+    pub fn another_default(&self, deb: &Path) {
+        let tree = self.dir.path().join("repacked");
+        let (tree_name, deb) = (tree.display().to_string(), deb.display().to_string());
+        tool("dpkg-deb", &["-R", &deb, &tree_name]);
+        let config = tree.join("etc/consul-lite.d/consul-lite.hcl");
+        let text = fs::read_to_string(&config).expect("the default configuration");
+        fs::write(&config, format!("{text}\n# A line more.\n")).expect("it can be changed");
+        let args = ["--root-owner-group", "-Znone", "-b", &tree_name, &deb];
+        tool("dpkg-deb", &args);
+    }
+
     /// A machine with the address that ends in `host`, not yet booted.
     pub fn machine(&self, name: &'static str, host: u8) -> Machine {
         let dir = self.dir.path().join(name);
@@ -310,9 +322,12 @@ fn child_of(parent: u32) -> Option<u32> {
     (name.trim() == "systemd").then_some(child)
 }
 
-/// Debian with systemd and nothing more, kept under the build directory.
-fn base_system() -> Result<PathBuf, String> {
-    let base = cache_dir().join("debian-bookworm");
+/// Debian with systemd, a second resolver that waits to be wanted, and nothing more, kept under the build directory.
+///
+/// # Errors
+/// What cannot be had here.
+pub fn base_system() -> Result<PathBuf, String> {
+    let base = cache_dir().join("debian-bookworm-2");
     if base.is_dir() {
         return Ok(base);
     }
@@ -328,7 +343,7 @@ fn base_system() -> Result<PathBuf, String> {
     let partial = cache_dir().join("debian-bookworm.partial");
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(cache_dir()).map_err(|e| e.to_string())?;
-    let include = "systemd,systemd-sysv,systemd-resolved,dbus,iproute2";
+    let include = "systemd,systemd-sysv,systemd-resolved,dbus,iproute2,dnsmasq";
     let made = Command::new("debootstrap")
         .args([
             "--variant=minbase",
@@ -346,10 +361,12 @@ fn base_system() -> Result<PathBuf, String> {
         return Err(format!("debootstrap: {last}"));
     }
     let enable = ["enable", "systemd-networkd", "systemd-resolved"];
-    run(Command::new("systemctl")
-        .arg("--root")
-        .arg(&partial)
-        .args(enable));
+    for args in [&enable[..], &["disable", "dnsmasq"]] {
+        run(Command::new("systemctl")
+            .arg("--root")
+            .arg(&partial)
+            .args(args));
+    }
     // One machine id for all would make them one machine.
     fs::write(partial.join("etc/machine-id"), "").map_err(|e| e.to_string())?;
     fs::rename(&partial, &base).map_err(|e| e.to_string())?;

@@ -38,8 +38,13 @@ type Scenario = fn(&Lab);
 static LAB: Mutex<Option<Result<Lab, String>>> = Mutex::new(None);
 
 fn main() -> ExitCode {
-    let missing = missing();
-    if missing.is_none() && std::env::var_os(INSIDE).is_none() {
+    let inside = std::env::var_os(INSIDE).is_some();
+    let mut missing = missing();
+    // Out here, where the mirror can be reached: the machines' network ends at their bridge.
+    if missing.is_none() && !inside && !std::env::args().any(|arg| arg == "--list") {
+        missing = machine::base_system().err();
+    }
+    if missing.is_none() && !inside {
         let own = std::env::current_exe().expect("a path of one's own");
         let failed = Command::new("unshare")
             .args(["--net", "--mount", "--propagation", "private", "--"])

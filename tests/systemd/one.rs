@@ -14,9 +14,13 @@ const WEB: &str = r#"service {
 }
 "#;
 
+/// What tells a node from one that takes its name later.
+const NODE_ID: &str = "/var/lib/consul-lite/node-id";
+
 /// The whole life.
 pub fn life(lab: &Lab) {
     let packages = ["1", "2"].map(|revision| lab.package(&consul_lite(), revision));
+    lab.another_default(&packages[1]);
     let mut machine = lab.machine("porch", 10);
     for (package, name) in packages.iter().zip(["one.deb", "two.deb"]) {
         machine.copy(package, &format!("root/{name}"));
@@ -216,11 +220,18 @@ fn boot_without_network(machine: &mut Machine) {
     has(machine, "last", "word");
 }
 
-/// Another package: the running agent is started again, the configuration stays as it was edited.
+/// Another package, with another default configuration: the running agent is started again, the configuration stays as
+/// it was edited, and the new default lies beside it.
 fn upgrade(machine: &Machine) {
     let before = machine.active("0");
-    apt(machine, &["install", "/root/two.deb"]);
+    let config = ["cat", "/etc/consul-lite.d/consul-lite.hcl"];
+    let (edited, own) = (machine.run(&config), machine.run(&["cat", NODE_ID]));
+    let keep = "Dpkg::Options::=--force-confold";
+    apt(machine, &["-o", keep, "install", "/root/two.deb"]);
     machine.active(&before);
+    assert_eq!(machine.run(&config), edited);
+    assert_eq!(machine.run(&["cat", NODE_ID]), own);
+    assert!(machine.has("etc/consul-lite.d/consul-lite.hcl.dpkg-dist"));
     assert!(
         machine
             .run(&["dpkg-query", "-W", "-f", "${Version}", "consul-lite"])
@@ -264,4 +275,13 @@ fn remove_and_purge(machine: &Machine) {
     ] {
         assert!(!machine.has(gone), "/{gone} is still there");
     }
+    // The user stays: its number must not go to somebody else while a file of its own may lie around.
+    machine.run(&["getent", "passwd", "consul-lite"]);
+    let left = machine.run(&["find", "/etc", "/var/lib", "/run", "-user", "consul-lite"]);
+    assert_eq!(left, "", "nothing of the agent's is left");
+    assert_eq!(
+        machine.run(&["dpkg", "--audit"]),
+        "",
+        "no half-installed package"
+    );
 }
