@@ -84,6 +84,7 @@ impl Pool {
         member.status_ltime = m.ltime;
         if member.status == MemberStatus::Leaving {
             member.status = MemberStatus::Alive;
+            member.pruning = false;
             self.revision += 1;
         }
         true
@@ -113,7 +114,9 @@ impl Pool {
         match before {
             MemberStatus::Alive => {
                 member.status = MemberStatus::Leaving;
+                member.gone_since = self.now;
                 self.revision += 1;
+                self.arm_objection();
             }
             MemberStatus::Failed => {
                 member.status = MemberStatus::Left;
@@ -132,19 +135,25 @@ impl Pool {
 
     /// Forgets a member that was forced to leave: at once, or when it has had the time to say so itself.
     fn prune(&mut self, name: &str, before: MemberStatus) {
-        if matches!(before, MemberStatus::Alive | MemberStatus::Leaving) {
+        if !matches!(before, MemberStatus::Alive | MemberStatus::Leaving) {
+            return self.erase(name);
+        }
+        if let Some(member) = self.members.get_mut(name)
+            && !std::mem::replace(&mut member.pruning, true)
+        {
             let wait = self.config.broadcast_timeout + self.config.leave_propagate_delay;
             self.timers
                 .set(self.now + wait, Timer::Prune(name.to_owned()));
-        } else {
-            self.erase(name);
         }
     }
 
-    /// A member that was forced to leave has had its time; one that has come back stays.
+    /// A member that was forced to leave has had its time; one that has come back stays. One that is there still
+    /// may not have heard of it, or object: it is forgotten when it is gone, for what memberlist sees as alive
+    /// would never join again.
     pub(super) fn prune_ended(&mut self, name: &str) {
-        let member = self.members.get(name);
-        if member.is_some_and(|member| member.status != MemberStatus::Alive) {
+        let there = self.nodes.get(name).is_some_and(|node| node.is_there());
+        let member = self.members.get(name).filter(|member| member.pruning);
+        if !there && member.is_some_and(|member| member.status != MemberStatus::Alive) {
             self.erase(name);
         }
     }
@@ -208,17 +217,22 @@ impl Pool {
                 },
                 versions,
                 status_ltime: intent.map_or(0, |i| i.ltime),
-                gone_since: Duration::ZERO,
+                gone_since: self.now,
+                pruning: false,
             }
         });
         if member.status != MemberStatus::Leaving || intent.is_none() {
             member.status = MemberStatus::Alive;
+            member.pruning = false;
         }
         member.addr = addr;
         member.tags = tags;
         member.versions = versions;
         let member = member.clone();
         self.snapshot.alive(name, addr);
+        if member.status == MemberStatus::Leaving {
+            self.arm_objection();
+        }
         self.changed(Change::Join, member);
     }
 
@@ -241,8 +255,12 @@ impl Pool {
         };
         member.gone_since = now;
         let member = member.clone();
+        let pruning = member.pruning;
         self.snapshot.not_alive(name);
         self.changed(change, member);
+        if pruning {
+            self.erase(name);
+        }
         self.arm_reap();
         self.arm_reconnect();
     }

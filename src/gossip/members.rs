@@ -174,8 +174,10 @@ pub struct Member {
     pub versions: Versions,
     /// Member clock of the last intent about it.
     pub(super) status_ltime: u64,
-    /// When it left or failed.
+    /// When it began to leave, left or failed.
     pub(super) gone_since: Duration,
+    /// Whether it is to be forgotten as soon as it is gone.
+    pub(super) pruning: bool,
 }
 
 impl From<&Member> for structs::Member {

@@ -42,6 +42,7 @@ mod lamport;
 mod leave;
 mod members;
 pub mod merge_filter;
+mod objection;
 mod output;
 mod pool;
 mod probe;

@@ -62,6 +62,7 @@ pub(super) struct Armed {
     pub push_pull: bool,
     pub reap: bool,
     pub reconnect: bool,
+    pub objection: bool,
     pub snapshot: bool,
 }
 
@@ -215,6 +216,7 @@ impl Pool {
             Timer::Suspicion(name, generation) => self.suspicion_ended(&name, generation),
             Timer::Reap => self.reap(),
             Timer::Reconnect => self.reconnect(),
+            Timer::Objection => self.ask_for_objections(),
             Timer::QueryEnd(id) => self.query_ended(id),
             Timer::AnswerEnd(ltime, id) => self.queries.forget(ltime, id),
             Timer::Snapshot => {

@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Reap,
     /// A failed member is tried again.
     Reconnect,
+    /// Members that leave for too long are asked.
+    Objection,
     /// The query with this number waits no longer.
     QueryEnd(u32),
     /// An application's time for answering a query is over.
