@@ -18,7 +18,8 @@ use crate::drive;
 use crate::structs::go::{Bytes, new_uuid};
 use crate::structs::rpc::method;
 use crate::structs::{
-    ACL_NOT_FOUND, EventFireRequest, QueryOptions, USER_EVENT_VERSION, UserEvent, UserEventPayload,
+    ACL_NOT_FOUND, Error, EventFireRequest, PERMISSION_DENIED, QueryOptions, USER_EVENT_VERSION,
+    UserEvent, UserEventPayload,
 };
 
 pub(super) const ROUTES: &[Route] = routes! {
@@ -59,12 +60,13 @@ async fn fire(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
             ..QueryOptions::default()
         },
     };
-    // Only here an unknown token is no matter of permission to Consul.
+    // Only here an unknown token is no matter of permission to Consul, and who says no is left out.
     write::<method::InternalEventFire>(ctx, args)
         .await
-        .map_err(|e| match e.text.contains(ACL_NOT_FOUND) {
-            true => HttpError::internal(e.text),
-            false => e,
+        .map_err(|e| match &e.text {
+            text if text.contains(ACL_NOT_FOUND) => HttpError::internal(e.text),
+            text if text.contains(PERMISSION_DENIED) => Error::new(PERMISSION_DENIED).into(),
+            _ => e,
         })?;
     Response::json(&fired)
 }

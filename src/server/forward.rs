@@ -186,7 +186,9 @@ impl Server {
 
     /// Whether a call is to be answered here as things are.
     pub(super) fn is_placed_here(&self, request: &Request) -> bool {
-        self.is_answered_here(request) || matches!(self.place(request), Place::Here)
+        self.is_answered_here(request)
+            || !self.is_elsewhere(request.routed().datacenter())
+                && matches!(self.place(request), Place::Here)
     }
 
     /// Has a call answered by whoever may, trying again while there is time and nothing can go wrong by it.

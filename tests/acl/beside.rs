@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::Api;
-use crate::common::agent::{Agent, Plan, SERF_LAN};
+use crate::common::agent::{Agent, Plan, SERF_LAN, SERF_WAN};
 use crate::common::harness::{Outcome, Test};
 use crate::common::{Loopback, consul_lite, oracle};
 
@@ -31,6 +31,17 @@ impl Side<'_> {
             self.net.ip(self.first)
         );
         Agent::start_as(&self.plan(1, "c1", acl), &join)
+    }
+
+    /// Starts the only server of another datacenter, which joins that server's over the WAN.
+    pub fn server_of(&self, datacenter: &str, acl: &str) -> Agent {
+        let role = format!(
+            "\"node_id\": \"00000000-0000-4000-8000-000000000003\", \"server\": true, \"bootstrap_expect\": 1, \
+             \"datacenter\": \"{datacenter}\", \"retry_join_wan\": [\"{}:{SERF_WAN}\"], \
+             \"retry_interval_wan\": \"1s\",",
+            self.net.ip(self.first)
+        );
+        Agent::start_as(&self.plan(2, "f1", acl), &role)
     }
 
     fn plan<'b>(&'b self, host: u8, node: &'b str, acl: &str) -> Plan<'b> {

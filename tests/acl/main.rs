@@ -7,6 +7,7 @@ mod away;
 mod beside;
 #[path = "../common/mod.rs"]
 mod common;
+mod elsewhere;
 mod expiry;
 mod jwt;
 mod life;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     tests.extend(modern::tests());
     tests.extend(expiry::tests());
     tests.extend(away::tests());
+    tests.extend(elsewhere::tests());
     tests.extend(jwt::tests());
     common::harness::main(tests)
 }
