@@ -32,6 +32,7 @@ pub(super) fn answer<T: Serialize + Send + 'static>(
         meta,
         mut first,
         mut rest,
+        ..
     } = listing;
     // What may not be seen is left out of the pages: whether anything is left decides about the status.
     while first.is_empty()

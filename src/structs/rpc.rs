@@ -283,6 +283,8 @@ pub struct Listing<T> {
     pub first: Vec<T>,
     /// Further pages until the end; a page may be empty.
     pub rest: Option<Box<dyn Iterator<Item = Result<Vec<T>>> + Send>>,
+    /// How many there are on all pages, where that was asked for.
+    pub total: Option<usize>,
 }
 
 impl<T> Listing<T> {
@@ -290,6 +292,7 @@ impl<T> Listing<T> {
     pub fn whole(meta: QueryMeta, first: Vec<T>) -> Listing<T> {
         Listing {
             meta,
+            total: Some(first.len()),
             first,
             rest: None,
         }

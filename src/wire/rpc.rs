@@ -174,6 +174,37 @@ pub fn response(header: &RequestHeader, result: &structs::Result<Reply>) -> Resu
     }
 }
 
+/// The beginning of an answer with a list `name` beside `meta`: of its `count` elements each is to follow as
+/// [`msgpack::append`] writes it.
+///
+/// # Errors
+/// When there are more elements than a list can have.
+pub fn listing(
+    header: &RequestHeader,
+    meta: &QueryMeta,
+    name: &str,
+    count: usize,
+) -> Result<Vec<u8>, Error> {
+    let answer = ResponseHeader {
+        error: String::new(),
+        seq: header.seq,
+        service_method: header.service_method.clone(),
+    };
+    let mut out = msgpack::to_vec(&answer)?;
+    let body = out.len();
+    msgpack::append(&mut out, meta)?;
+    // The list is one more member of the map, the last one.
+    match out.get_mut(body) {
+        Some(map @ 0x80..=0x8e) => *map += 1,
+        _ => return Err(Error::Msgpack("the meta is no small map")),
+    }
+    msgpack::append(&mut out, &name.to_owned())?;
+    let count = u32::try_from(count).map_err(|_| Error::Msgpack("too many elements for a list"))?;
+    out.push(0xdd);
+    out.extend(count.to_be_bytes());
+    Ok(out)
+}
+
 /// Reads an answer's header.
 ///
 /// # Errors
@@ -219,6 +250,37 @@ mod tests {
         let mut rest = bytes.as_slice();
         let back = read_response_header(&mut rest).unwrap();
         assert_eq!((back.error.as_str(), back.seq), (NO_CLUSTER_LEADER, 3));
+    }
+
+    #[test]
+    fn an_answer_in_pieces_is_the_same_answer() {
+        let header = RequestHeader {
+            seq: 9,
+            service_method: "KVS.List".to_owned(),
+        };
+        let entry = |n: usize| DirEntry {
+            key: format!("k{n}"),
+            ..DirEntry::default()
+        };
+        let all = IndexedDirEntries {
+            entries: Some((0..70_000).map(entry).collect()),
+            meta: QueryMeta {
+                index: 7,
+                known_leader: true,
+                ..QueryMeta::default()
+            },
+        };
+        let mut bytes = listing(&header, &all.meta, "Entries", 70_000).unwrap();
+        for one in all.entries.iter().flatten() {
+            msgpack::append(&mut bytes, one).unwrap();
+        }
+        let mut rest = bytes.as_slice();
+        assert_eq!(read_response_header(&mut rest).unwrap().seq, 9);
+        let Ok(Reply::KvsList(back)) = read_reply("KVS.List", &mut rest) else {
+            panic!("an answer to KVS.List")
+        };
+        assert_eq!(back, all);
+        assert!(rest.is_empty());
     }
 
     #[test]

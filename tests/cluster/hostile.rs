@@ -30,8 +30,8 @@ pub fn tests() -> Vec<Test> {
     )]
 }
 
-/// Bytes that the process holds in memory.
-fn resident(pid: u32) -> usize {
+/// Bytes that a process holds in memory.
+pub fn resident(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
     let kib = line.and_then(|l| l.trim().strip_suffix(" kB"));

@@ -1,7 +1,8 @@
 //! The same calls over port 8300 to the real Consul and to ours: the answers are the same but for indexes
 //! and ids that each makes itself.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,16 @@ use consul_lite::drive::{self, Runtime};
 use consul_lite::net::pool::{CallError, Pool};
 use consul_lite::structs::rpc::{Reply, Request};
 use consul_lite::structs::{
-    DCSpecificRequest, DirEntry, HealthCheck, KVSRequest, KeyRequest, NodeService, QueryOptions,
-    RegisterRequest, ServiceSpecificRequest, Session, SessionRequest, TxnKVOp, TxnOp, TxnRequest,
+    DCSpecificRequest, DirEntry, HealthCheck, KVSRequest, KeyListRequest, KeyRequest, NodeService,
+    QueryOptions, RegisterRequest, ServiceSpecificRequest, Session, SessionRequest, TxnKVOp, TxnOp,
+    TxnRequest,
 };
+use consul_lite::wire::rpc;
 
 use crate::common::agent::{Agent, Plan, SERVER};
 use crate::common::harness::{Outcome, Test};
-use crate::common::{Loopback, consul_lite, oracle};
+use crate::common::{Loopback, consul_lite, oracle, try_until};
+use crate::hostile::resident;
 
 const READY: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(20);
@@ -25,6 +29,8 @@ pub fn tests() -> Vec<Test> {
     vec![
         Test::new("rpc::calls_are_answered_as_consul_answers_them", compare),
         Test::new("rpc::many_calls_share_a_connection", many),
+        Test::new("rpc::large_listings_are_those_of_consul", large),
+        Test::new("rpc::callers_that_take_nothing_hold_little", slow_callers),
     ]
 }
 
@@ -242,5 +248,135 @@ fn many() -> Outcome {
             }
         });
     }
+    Outcome::Passed
+}
+
+/// The key that one of the large entries has.
+fn large_key(n: usize) -> String {
+    format!("large/{n:03}/{}", n % 7)
+}
+
+/// Writes so many entries of so many bytes.
+async fn fill(pool: &Pool, to: SocketAddr, entries: usize, bytes: usize) {
+    for n in 0..entries {
+        let value = char::from(b'a' + (n % 26) as u8).to_string().repeat(bytes);
+        let done = ask(pool, to, &kv("set", &large_key(n), &value)).await;
+        assert!(done.starts_with("KvsApply("), "{done}");
+    }
+}
+
+/// Answers that are larger than what is kept in memory of them.
+fn large() -> Outcome {
+    let theirs = match oracle::find() {
+        Ok(path) => path,
+        Err(why) => return Outcome::Skipped(why),
+    };
+    let (_real, _real_net, real) = start(&theirs);
+    let (_ours, _our_net, ours) = start(&consul_lite());
+    let runtime = Runtime::new().expect("threads");
+    let pool = pool(&runtime);
+    runtime.run(async {
+        for to in [real, ours] {
+            fill(&pool, to, 60, 20_000).await;
+        }
+        let keys = |prefix: &str, seperator: &str| KeyListRequest {
+            datacenter: "dc1".to_owned(),
+            prefix: prefix.to_owned(),
+            seperator: seperator.to_owned(),
+            ..KeyListRequest::default()
+        };
+        for request in [
+            Request::KvsList(key("large/")),
+            Request::KvsList(key("")),
+            Request::KvsList(key("large/05")),
+            Request::KvsListKeys(keys("large/", "/")),
+            Request::KvsListKeys(keys("", "")),
+            Request::KvsList(key("nothing/")),
+            Request::KvsListKeys(keys("nothing/", "")),
+        ] {
+            let expected = ask(&pool, real, &request).await;
+            let found = ask(&pool, ours, &request).await;
+            assert!(
+                found == expected,
+                "answer to {}:\n{}\nConsul: {}",
+                request.name(),
+                found.chars().take(300).collect::<String>(),
+                expected.chars().take(300).collect::<String>()
+            );
+        }
+        // Keys alone that are more than a page.
+        for n in 0..700 {
+            let name = format!("{n:04}/{}", "k".repeat(500));
+            ask(&pool, ours, &kv("set", &name, "")).await;
+        }
+        let all = pool.call(ours, &Request::KvsListKeys(keys("0", ""))).await;
+        let Ok(Reply::KvsListKeys(all)) = all else {
+            panic!("{all:?}");
+        };
+        let all = all.keys.unwrap_or_default();
+        assert_eq!(all.len(), 700);
+        assert!(all.is_sorted() && all[699].starts_with("0699/"));
+    });
+    Outcome::Passed
+}
+
+/// Callers that ask for everything and take nothing.
+fn slow_callers() -> Outcome {
+    const CALLERS: usize = 30;
+    /// Bytes of all entries.
+    const ALL: usize = 64 * ENTRY;
+    const ENTRY: usize = 500_000;
+    let (mut agent, _net, to) = start(&consul_lite());
+    let runtime = Runtime::new().expect("threads");
+    let pool = pool(&runtime);
+    runtime.run(fill(&pool, to, 64, ENTRY));
+    let pid = agent.process().pid();
+    let before = resident(pid);
+    let call = rpc::request(1, &Request::KvsList(key(""))).expect("a call");
+    let mut held: Vec<TcpStream> = (0..CALLERS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(to).expect("a connection");
+            // The first byte of a connection for calls, one at a time.
+            stream.write_all(&[0]).expect("written");
+            stream.write_all(&call).expect("written");
+            stream
+        })
+        .collect();
+    // The first ones are being answered, as far as the system takes it for them.
+    let started = try_until(ANSWER, || {
+        let mut byte = [0];
+        let asked = held
+            .iter()
+            .filter(|s| s.peek(&mut byte).is_ok_and(|n| n > 0));
+        (asked.take(4).count() == 4).then_some(())
+    });
+    assert!(started.is_some(), "nobody is answered");
+    let mut most = 0;
+    runtime.run(async {
+        for n in 0..50 {
+            let value = n.to_string();
+            ask(&pool, to, &kv("set", "calm", &value)).await;
+            let got = ask(&pool, to, &Request::KvsGet(key("calm"))).await;
+            assert!(got.contains("calm"), "{got}");
+            most = most.max(resident(pid));
+        }
+    });
+    println!(
+        "{CALLERS} callers that take nothing of {ALL} bytes: resident {} KiB before, {} KiB at most",
+        before >> 10,
+        most >> 10
+    );
+    // Some pages of those that are read; with one whole answer it would be more.
+    assert!(most < before + ALL / 2, "{before} bytes became {most}");
+    // The agent's own listings do not wait for them.
+    let own = agent.client().get("/v1/kv/?recurse").expect("an answer");
+    assert!(own.status == 200 && own.body.len() > ALL);
+    // Who gives up makes room for who comes later.
+    held.clear();
+    let whole = runtime.run(async { pool.call(to, &Request::KvsList(key("large/"))).await });
+    let Ok(Reply::KvsList(whole)) = whole else {
+        panic!("{whole:?}");
+    };
+    assert_eq!(whole.entries.map_or(0, |all| all.len()), 64);
     Outcome::Passed
 }

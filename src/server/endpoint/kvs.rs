@@ -124,10 +124,8 @@ impl Server {
                 Ok((index, keys))
             })
             .await?;
-        Ok(IndexedKeyList {
-            keys: Some(keys),
-            meta,
-        })
+        let keys = Some(keys).filter(|list| !list.is_empty());
+        Ok(IndexedKeyList { keys, meta })
     }
 }
 

@@ -1,7 +1,8 @@
-//! `KVS.List` and `KVS.ListKeys` for the own agent: what is large is read page by page while it is sent.
+//! `KVS.List` and `KVS.ListKeys`: what is large is read page by page while it is sent, to the own agent or to who
+//! calls over the network.
 //!
 //! Holds true: an answer shows one moment of the state, whatever is written while it is sent; how many are read
-//! that way at once is limited, and others wait.
+//! that way at once is limited, for the own agent and for the others apart, and others wait.
 //! Source: `docs/reference/http-1.md` section 2.
 
 use std::sync::Arc;
@@ -23,12 +24,28 @@ const PAGE: usize = 64 << 10;
 /// How many are read at once.
 const MAX_READING: usize = 8;
 
-/// The places of those that are read while they are sent.
-pub(crate) struct Reading(Arc<Semaphore>);
+/// Who an answer is for.
+#[derive(Clone, Copy)]
+pub(crate) enum For {
+    /// The own agent, which need not know how long it is.
+    Agent,
+    /// A caller over the network, who is told first how many there are.
+    Caller,
+}
+
+/// The places of those that are read while they are sent: callers far away take none of the own agent's.
+pub(crate) struct Reading {
+    agent: Arc<Semaphore>,
+    callers: Arc<Semaphore>,
+}
 
 impl Default for Reading {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_READING)))
+        let places = || Arc::new(Semaphore::new(MAX_READING));
+        Self {
+            agent: places(),
+            callers: places(),
+        }
     }
 }
 
@@ -42,8 +59,17 @@ struct Rest {
 }
 
 impl Rest {
-    async fn begin(server: &Server, token: &str, prefix: &str, separator: &str) -> Result<Rest> {
-        let place = server.reading.0.acquire_arc().await;
+    async fn begin(
+        server: &Server,
+        who: For,
+        token: &str,
+        (prefix, separator): (&str, &str),
+    ) -> Result<Rest> {
+        let places = match who {
+            For::Agent => &server.reading.agent,
+            For::Caller => &server.reading.callers,
+        };
+        let place = places.acquire_arc().await;
         Ok(Rest {
             view: server.state.view(drive::now() - server.options.clock)?,
             authorizer: server.authorizer(token)?,
@@ -60,6 +86,26 @@ impl Rest {
     fn keep_keys(&self, page: &mut Listed<String>) {
         page.found
             .retain(|key| self.authorizer.reads(Resource::Key, key));
+    }
+
+    /// How many keys, or entries, there are on all pages.
+    fn count(&self, who: For) -> Result<Option<usize>> {
+        if matches!(who, For::Agent) {
+            return Ok(None);
+        }
+        let (prefix, separator) = (&self.prefix, &self.separator);
+        let mut page = self.view.kvs_list_keys(prefix, separator, PAGE)?.1;
+        let mut total = 0;
+        loop {
+            self.keep_keys(&mut page);
+            total += page.found.len();
+            let Some(after) = page.after else {
+                return Ok(Some(total));
+            };
+            page = self
+                .view
+                .kvs_list_keys_on(prefix, separator, &after, PAGE)?;
+        }
     }
 }
 
@@ -86,7 +132,7 @@ impl Server {
     pub(crate) async fn list_entries(&self, args: KeyRequest) -> Result<Listing<DirEntry>> {
         let request = Request::KvsList(args.clone());
         if self.is_placed_here(&request) {
-            match self.kvs_listing(args).await {
+            match self.kvs_listing(args, For::Agent).await {
                 Err(e) if self.is_worth_another_try(&e) => {}
                 done => return done,
             }
@@ -104,7 +150,7 @@ impl Server {
     pub(crate) async fn list_keys(&self, args: KeyListRequest) -> Result<Listing<String>> {
         let request = Request::KvsListKeys(args.clone());
         if self.is_placed_here(&request) {
-            match self.kvs_listing_keys(args).await {
+            match self.kvs_listing_keys(args, For::Agent).await {
                 Err(e) if self.is_worth_another_try(&e) => {}
                 done => return done,
             }
@@ -115,12 +161,25 @@ impl Server {
         }
     }
 
+    /// The places of large answers to callers.
+    pub(crate) fn places_for_callers(&self) -> &Arc<Semaphore> {
+        &self.reading.callers
+    }
+
     /// Whether another server may know better.
-    fn is_worth_another_try(&self, e: &Error) -> bool {
+    pub(crate) fn is_worth_another_try(&self, e: &Error) -> bool {
         e.is(structs::NO_CLUSTER_LEADER) && !self.raft.is_alone()
     }
 
-    async fn kvs_listing(&self, request: KeyRequest) -> Result<Listing<DirEntry>> {
+    /// `KVS.List`, in pages.
+    ///
+    /// # Errors
+    /// As any read.
+    pub(crate) async fn kvs_listing(
+        &self,
+        request: KeyRequest,
+        who: For,
+    ) -> Result<Listing<DirEntry>> {
         self.check_datacenter(&request.datacenter)?;
         let (meta, page) = self
             .read(&request.options, |state, watch, acl| {
@@ -134,7 +193,8 @@ impl Server {
             return Ok(Listing::whole(meta, page.found));
         }
         drop(page);
-        let rest = Rest::begin(self, &request.options.token, &request.key, "").await?;
+        let rest = Rest::begin(self, who, &request.options.token, (&request.key, "")).await?;
+        let total = rest.count(who)?;
         let (index, mut page) = rest.view.kvs_list(&rest.prefix, PAGE)?;
         rest.keep_entries(&mut page);
         let rest = pages(rest, page.after, |rest, after| {
@@ -146,10 +206,19 @@ impl Server {
             meta: self.meta(index.max(1)),
             first: page.found,
             rest: Some(Box::new(rest)),
+            total,
         })
     }
 
-    async fn kvs_listing_keys(&self, request: KeyListRequest) -> Result<Listing<String>> {
+    /// `KVS.ListKeys`, in pages.
+    ///
+    /// # Errors
+    /// As any read.
+    pub(crate) async fn kvs_listing_keys(
+        &self,
+        request: KeyListRequest,
+        who: For,
+    ) -> Result<Listing<String>> {
         self.check_datacenter(&request.datacenter)?;
         let (prefix, separator) = (&request.prefix, &request.seperator);
         let (meta, page) = self
@@ -165,7 +234,8 @@ impl Server {
             return Ok(Listing::whole(meta, page.found));
         }
         drop(page);
-        let rest = Rest::begin(self, &request.options.token, prefix, separator).await?;
+        let rest = Rest::begin(self, who, &request.options.token, (prefix, separator)).await?;
+        let total = rest.count(who)?;
         let (index, mut page) = rest.view.kvs_list_keys(prefix, separator, PAGE)?;
         rest.keep_keys(&mut page);
         let rest = pages(rest, page.after, |rest, after| {
@@ -178,6 +248,7 @@ impl Server {
             meta: self.meta(index.max(1)),
             first: page.found,
             rest: Some(Box::new(rest)),
+            total,
         })
     }
 }

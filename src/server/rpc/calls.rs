@@ -9,15 +9,16 @@ use std::sync::Arc;
 use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::answers::{Answer, carry, invalid, send, written};
 use crate::drive::{Handle, TaskSet};
 use crate::net::message::MessageReader;
 use crate::net::mux::{self, Carrier};
 use crate::net::pool::MAX_MESSAGE;
 use crate::server::Server;
+use crate::structs::Error;
 use crate::structs::rpc::Request;
-use crate::structs::{Error, Result};
 use crate::telemetry::metrics;
-use crate::wire::rpc::{self, CallError};
+use crate::wire::rpc::{self, CallError, RequestHeader};
 
 /// Answers the calls on the streams of a connection until it ends.
 pub(super) async fn serve_multiplexed(
@@ -54,42 +55,37 @@ pub(super) async fn serve(
         };
         metrics::RPC_REQUEST.incr();
         let header = rpc::read_request_header(&mut bytes).map_err(invalid)?;
-        let (result, last) = match rpc::read_request(&header, &mut bytes) {
-            Ok(request) => match answer(server, request, &mut messages).await? {
-                Some(result) => (result, false),
+        let (answer, last) = match rpc::read_request(&header, &mut bytes) {
+            Ok(request) => match answer(server, &header, request, &mut messages).await? {
+                Some(answer) => (answer, false),
                 None => return Ok(()),
             },
             Err(CallError::Malformed(why)) => return Err(invalid(why)),
             Err(unknown) => {
                 log::error!(target: "agent.server.rpc", error:% = unknown; "RPC error");
-                (Err(Error::new(unknown.to_string())), true)
+                let refusal = Err(Error::new(unknown.to_string()));
+                (Answer::Small(written(&header, &refusal)?), true)
             }
         };
-        if result.is_err() {
-            metrics::RPC_REQUEST_ERROR.incr();
-        }
-        let answer = rpc::response(&header, &result).map_err(invalid)?;
-        drop(result);
-        let stream = messages.get_mut();
-        stream.write_all(&answer).await?;
-        stream.flush().await?;
+        send(&header, answer, messages.get_mut()).await?;
         if last {
             return Ok(());
         }
     }
 }
 
-/// The answer to a call; `None` when the caller went away before there was one.
+/// What is to be answered to a call; `None` when the caller went away before there was one.
 async fn answer(
     server: &Arc<Server>,
+    header: &RequestHeader,
     request: Request,
     messages: &mut MessageReader<impl AsyncRead + Unpin>,
-) -> io::Result<Option<Result<crate::structs::rpc::Reply>>> {
+) -> io::Result<Option<Answer>> {
     let blocking = request
         .routed()
         .options()
         .is_some_and(|options| options.min_query_index > 0);
-    let call = async { Ok(Some(server.carry(request).await)) };
+    let call = async { carry(server, header, request).await.map(Some) };
     if !blocking {
         return call.await;
     }
@@ -98,8 +94,4 @@ async fn answer(
         Ok(None)
     };
     call.or(gone).await
-}
-
-fn invalid(why: crate::wire::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }

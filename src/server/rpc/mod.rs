@@ -4,6 +4,7 @@
 //! connections. Every connection's work ends with the connection.
 //! Source: `docs/reference/rpc.md` sections 1 and 4.
 
+mod answers;
 mod calls;
 mod snapshot;
 
