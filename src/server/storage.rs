@@ -62,8 +62,12 @@ impl StateMachine for Machine {
         self.fsm.make_durable().map_err(|e| disk_error(&e))
     }
 
-    fn shrink(&mut self) -> Result<(), DiskError> {
-        self.fsm.shrink().map_err(|e| disk_error(&e))
+    fn shrink(&mut self, least: u64) -> Result<(), DiskError> {
+        match self.fsm.unused_bytes() {
+            Ok(unused) if unused < least => Ok(()),
+            Ok(_) => self.fsm.shrink().map_err(|e| disk_error(&e)),
+            Err(e) => Err(disk_error(&e)),
+        }
     }
 
     fn restore(&mut self, file: File, meta: &SnapshotMeta) -> Result<(), DiskError> {

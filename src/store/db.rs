@@ -333,17 +333,12 @@ impl Db {
     /// cuts it to nothing. For quiet times after a burst; does nothing when nothing is due. Readers that
     /// last longer keep the write-ahead log as long as it is until the next time.
     pub fn shrink(&mut self) -> Result<(), StoreError> {
-        let free = |db: &Db| -> Result<u32, StoreError> {
-            db.conn
-                .pragma_query_value(None, "freelist_count", |r| r.get(0))
-                .map_err(db.name.err())
-        };
         // In steps, so that the write-ahead log keeps its bound.
-        let mut left = free(self)?;
+        let mut left = self.pragma("freelist_count")?;
         while left > 0 {
             self.vacuum_step().map_err(|e| self.error(e))?;
             self.after_commit();
-            let now = free(self)?;
+            let now = self.pragma("freelist_count")?;
             if now >= left {
                 break;
             }
@@ -353,6 +348,19 @@ impl Db {
             self.empty_wal()?;
         }
         Ok(())
+    }
+
+    /// Bytes in free pages.
+    pub fn unused_bytes(&self) -> Result<u64, StoreError> {
+        let pages = self.pragma("freelist_count")?;
+        Ok(pages.saturating_mul(self.pragma("page_size")?))
+    }
+
+    fn pragma(&self, name: &str) -> Result<u64, StoreError> {
+        self.conn
+            .pragma_query_value(None, name, |r| r.get::<_, i64>(0))
+            .map(|n| n.max(0) as u64)
+            .map_err(self.name.err())
     }
 
     fn vacuum_step(&self) -> rusqlite::Result<()> {

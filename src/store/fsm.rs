@@ -246,6 +246,14 @@ impl Fsm {
         self.db.shrink()
     }
 
+    /// Bytes of the file that hold nothing, which [`Fsm::shrink`] would give back.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn unused_bytes(&self) -> Result<u64, StoreError> {
+        self.db.unused_bytes()
+    }
+
     /// Replaces the whole state by a snapshot's `state.bin`, in one transaction that is durable when
     /// this returns; from then on the state is that of `meta.index`. Every blocked query returns. Readers
     /// see the old state until then. The log is to be emptied next ([`LogStore::install`](super::LogStore::install)).

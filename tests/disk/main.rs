@@ -1,4 +1,5 @@
-//! The whole agent on a failing disk: the power goes under write load, again and again, and the disk fills up.
+//! The whole agent on a failing disk: the power goes under write load, again and again, and the disk fills up; and that
+//! it gives back what it does not need.
 //!
 //! `POWER_CUTS` (8; the full run is 100), `POWER_SEED`, and `CONSUL_LITE=/path` for another program. Wants root
 //! and loop devices; without them it is skipped, loudly.
@@ -43,7 +44,38 @@ fn main() -> ExitCode {
         test("a_cut_loses_what_was_not_synced", a_cut_loses),
         test("power_cuts_under_load", power_cuts),
         test("full_disk", full_disk),
+        Test::new("space_comes_back", space_comes_back),
     ])
+}
+
+/// A deleted tree's space goes back to the file system by itself, long before the Raft log is cut; then it is quiet.
+fn space_comes_back() -> Outcome {
+    let net = Loopback::claim();
+    let mut agent = Agent::start(&Plan {
+        binary: &consul_lite(),
+        ip: net.ip(1),
+        node: "n1",
+        config: Vec::new(),
+    });
+    agent.wait_ready(PATIENCE);
+    let state = agent.dir().join("data/raft/state.db");
+    let length = |suffix: &str| {
+        let name = format!("{}{suffix}", state.display());
+        fs::metadata(name).map_or(0, |m| m.len())
+    };
+    let mut client = agent.client();
+    for n in 0..24 {
+        let put = client.put(&format!("/v1/kv/big/{n}"), &vec![b'v'; 256 << 10]);
+        assert_eq!(put.expect("an answer").status, 200);
+    }
+    let full = length("") + length("-wal");
+    assert!(full > 4 << 20, "{full} bytes hold 6 MiB");
+    let gone = client.request("DELETE", "/v1/kv/big/?recurse", &[], b"");
+    assert_eq!(gone.expect("an answer").status, 200);
+    wait_until(PATIENCE, "the state is small again", || {
+        (length("") < 1 << 20 && length("-wal") == 0).then_some(())
+    });
+    Outcome::Passed
 }
 
 fn number(name: &str) -> Option<u64> {

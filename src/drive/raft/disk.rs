@@ -19,6 +19,8 @@ use crate::telemetry::{Timed, metrics};
 
 /// Space is given back when nothing was written for so long: before, what comes next uses it.
 const QUIET: Duration = Duration::from_secs(5);
+/// Unused bytes in the state that are worth giving back when the log was not cut, as after a tree was deleted.
+const WASTE: u64 = 1 << 20;
 /// How often a failing disk is tried again.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
@@ -61,20 +63,21 @@ fn tell<R>(mailbox: &Sender<Command<R>>, command: Command<R>) {
     let _ = mailbox.send_blocking(command);
 }
 
-/// The next job, or `None` when the core has hung up. Tidies up first if that is due and it stays quiet.
+/// The next job, or `None` when the core has hung up. Tidies up first if that is due and it stays quiet; `untidy` is how
+/// many unused bytes make it worth the while.
 fn next_job<T>(
     queue: &Receiver<T>,
-    untidy: &mut bool,
-    tidy: impl FnOnce() -> Result<(), DiskError>,
+    untidy: &mut Option<u64>,
+    tidy: impl FnOnce(u64) -> Result<(), DiskError>,
 ) -> Option<T> {
-    if *untidy {
+    if let Some(least) = *untidy {
         match queue.next_within(QUIET) {
             Next::Item(job) => return Some(job),
             Next::Closed => return None,
             Next::Quiet => {}
         }
-        *untidy = false;
-        if let Err(fault) = tidy() {
+        *untidy = None;
+        if let Err(fault) = tidy(least) {
             log::warn!(target: "agent.server.raft", "space not given back: {}", fault.text);
         }
     }
@@ -91,10 +94,10 @@ pub(super) fn log_loop<R, L: LogWriter>(
     let mut pending: VecDeque<LogJob> = VecDeque::new();
     // A cut goes in steps, so that no write waits for the whole of it.
     let mut cutting: Option<(SnapshotMeta, Timed)> = None;
-    let mut untidy = false;
+    let mut untidy = None;
     loop {
         if pending.is_empty() && cutting.is_none() {
-            match next_job(queue, &mut untidy, || log_store.shrink()) {
+            match next_job(queue, &mut untidy, |_| log_store.shrink()) {
                 Some(job) => pending.push_back(job),
                 None => return,
             }
@@ -136,7 +139,7 @@ pub(super) fn log_loop<R, L: LogWriter>(
                 false
             });
             if !more {
-                (cutting, untidy) = (None, true);
+                (cutting, untidy) = (None, Some(0));
                 tell(mailbox, Command::Compacted);
             }
         }
@@ -176,15 +179,16 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
     mailbox: &Sender<Command<R>>,
     shared: &Shared,
 ) {
-    let mut untidy = false;
+    let mut untidy = None;
     let mut put_off = None;
     while let Some(job) = put_off
         .take()
-        .or_else(|| next_job(queue, &mut untidy, || state.shrink()))
+        .or_else(|| next_job(queue, &mut untidy, |least| state.shrink(least)))
     {
         match job {
             ApplyJob::Apply(mut batch) => {
                 put_off = add_queued(&mut batch, queue);
+                untidy = untidy.or(Some(WASTE));
                 let (entries, answers): (Vec<Entry>, Vec<Option<Answer<R>>>) =
                     batch.into_iter().unzip();
                 let Some(last) = entries.last().map(|e| e.index) else {
@@ -213,7 +217,7 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 }
             }
             ApplyJob::MakeDurable { keep_from } => {
-                untidy = true;
+                untidy = Some(0);
                 let index = match state.make_durable() {
                     Ok(index) => index,
                     Err(fault) => {

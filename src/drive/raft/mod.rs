@@ -74,11 +74,11 @@ pub trait StateMachine: Send + 'static {
     /// # Errors
     /// When the disk refuses.
     fn make_durable(&mut self) -> Result<u64, DiskError>;
-    /// Gives space back that is not used any more.
+    /// Gives space back that is not used any more, if that is `least` bytes or more.
     ///
     /// # Errors
     /// When the disk refuses; the state is untouched.
-    fn shrink(&mut self) -> Result<(), DiskError>;
+    fn shrink(&mut self, least: u64) -> Result<(), DiskError>;
     /// Replaces the state by the prepared one.
     ///
     /// # Errors
