@@ -2,6 +2,8 @@
 //!
 //! Source: `docs/reference/gossip.md` sections 15.2 and 15.3.
 
+use std::collections::BTreeMap;
+
 use super::Error;
 use super::codec::tags::Tags;
 
@@ -55,7 +57,7 @@ impl MergeFilter {
                 datacenter,
                 segment,
             } => {
-                let mut ids: Vec<(&str, &str)> = vec![(id, name)];
+                let mut ids = BTreeMap::from([(&id[..], &name[..])]);
                 for member in all {
                     unique(member, &mut ids)?;
                     same_place(member, datacenter, segment)?;
@@ -81,7 +83,7 @@ impl MergeFilter {
             return Ok(());
         }
         let mut others = there.filter(|(name, tags)| *name != new.name && tag(tags, "id") == id);
-        let mut ids: Vec<(&str, &str)> = others
+        let mut ids: BTreeMap<&str, &str> = others
             .next()
             .map(|(name, _)| (id, name))
             .into_iter()
@@ -99,19 +101,16 @@ fn tag<'a>(tags: &'a Tags, name: &str) -> &'a str {
 }
 
 /// Two members must not have one id.
-fn unique<'a>(member: &Candidate<'a>, ids: &mut Vec<(&'a str, &'a str)>) -> Result<(), Error> {
+fn unique<'a>(member: &Candidate<'a>, ids: &mut BTreeMap<&'a str, &'a str>) -> Result<(), Error> {
     let (id, name) = (tag(member.tags, "id"), member.name);
     if id.is_empty() || member.left || version(tag(member.tags, "build")) < Some((0, 8, 5)) {
         return Ok(());
     }
-    match ids.iter().find(|(i, n)| *i == id && *n != name) {
-        Some((_, other)) => refuse(format!(
+    match ids.entry(id).or_insert(name) {
+        other if *other != name => refuse(format!(
             "Member '{name}' has conflicting node ID '{id}' with member '{other}'"
         )),
-        None => {
-            ids.push((id, name));
-            Ok(())
-        }
+        _ => Ok(()),
     }
 }
 

@@ -51,15 +51,28 @@ impl Pool {
         believable
     }
 
+    /// Says that news about a member are of no use.
+    fn ignore(&self, name: &str, why: &dyn std::fmt::Display) {
+        log::warn!(target: &self.config.loggers[0],
+            "memberlist: ignoring an alive message for '{name}': {why}");
+    }
+
     /// Whether an alive message makes sense, and who it is about may be in the pool.
     fn checked(&self, m: &Alive) -> Option<News> {
-        let versions = Versions::try_from(&m.vsn[..]).ok()?;
-        let [min, max, ..] = versions;
         if !self.is_believable(&m.node, "", m.incarnation) {
             return None;
         }
-        let sound = min > 0 && max > 0 && min <= max && m.meta.len() <= MAX_META;
-        if !sound || m.node.is_empty() {
+        let versions = Versions::try_from(&m.vsn[..]);
+        let sound = |[min, max, ..]: &Versions| *min > 0 && *max > 0 && min <= max;
+        let Ok(versions) = versions.map_err(drop).and_then(|v| match sound(&v) {
+            true => Ok(v),
+            false => Err(()),
+        }) else {
+            self.ignore(&m.node, &"protocol version(s) are wrong");
+            return None;
+        };
+        if m.node.is_empty() || m.meta.len() > MAX_META {
+            self.ignore(&m.node, &"it has no name, or more tags than fit");
             return None;
         }
         let port = if m.port == 0 {
@@ -67,7 +80,13 @@ impl Pool {
         } else {
             m.port
         };
-        let addr = SocketAddr::new(parse_ip(&m.addr).ok()?, port);
+        let addr = match parse_ip(&m.addr) {
+            Ok(ip) => SocketAddr::new(ip, port),
+            Err(e) => {
+                self.ignore(&m.node, &e);
+                return None;
+            }
+        };
         if !self.is_self(&m.node) {
             if !self.config.allows(addr.ip()) {
                 log::warn!(target: &self.config.loggers[0],
@@ -85,8 +104,7 @@ impl Pool {
                 allowed = self.config.filter.check_id(&candidate, there);
             }
             if let Err(e) = allowed {
-                log::warn!(target: &self.config.loggers[0],
-                    "memberlist: ignoring alive message for '{name}': {e}");
+                self.ignore(name, &e);
                 return None;
             }
         }
@@ -184,6 +202,9 @@ impl Pool {
             suspicion: None,
         };
         let done = self.nodes.insert(node, &mut self.rng);
+        if !done {
+            self.ignore(&m.node, &"the pool has as many members as it may have");
+        }
         self.arm();
         done
     }

@@ -13,6 +13,7 @@ mod gossip;
 mod hostile;
 mod mutations;
 mod raft_messages;
+mod refusals;
 mod through_structs;
 mod through_values;
 mod vectors;
