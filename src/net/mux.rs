@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use smol::channel::{Receiver, Sender};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::stream::Stream as _;
-use yamux::{Config, Connection, Mode};
+use yamux::{Config, Connection, ConnectionError, Mode};
 
 use super::gather::Gather;
 
@@ -149,7 +149,7 @@ async fn drive_client<T: Carrier>(
         // Consul's servers open no streams: what comes here is dropped, which refuses it.
         match poll_inbound(&mut connection, cx, |_| {}) {
             Poll::Pending => output.poll_send(cx),
-            ended => ended,
+            Poll::Ready(_) => Poll::Ready(()),
         }
     })
     .await;
@@ -157,16 +157,22 @@ async fn drive_client<T: Carrier>(
 }
 
 /// Drives the accepting side of a connection to its end, handing over each stream that the peer opens.
-pub async fn serve(carrier: impl Carrier, mut accepted: impl FnMut(MuxStream)) {
+///
+/// # Errors
+/// When what the peer sends is not what is spoken here; not when the connection just ends.
+pub async fn serve(
+    carrier: impl Carrier,
+    mut accepted: impl FnMut(MuxStream),
+) -> Result<(), ConnectionError> {
     let mut output = Output::new(carrier);
     let mut connection = Connection::new(output.carrier.clone(), config(), Mode::Server);
     poll_fn(
         |cx| match poll_inbound(&mut connection, cx, &mut accepted) {
-            Poll::Pending => output.poll_send(cx),
+            Poll::Pending => output.poll_send(cx).map(Ok),
             ended => ended,
         },
     )
-    .await;
+    .await
 }
 
 /// Moves the connection on; ready when it has ended.
@@ -174,11 +180,14 @@ fn poll_inbound<T: Carrier>(
     connection: &mut Connection<T>,
     cx: &mut Context<'_>,
     mut accepted: impl FnMut(MuxStream),
-) -> Poll<()> {
+) -> Poll<Result<(), ConnectionError>> {
     loop {
         match connection.poll_next_inbound(cx) {
             Poll::Ready(Some(Ok(stream))) => accepted(stream),
-            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+            Poll::Ready(Some(Err(ConnectionError::Io(_) | ConnectionError::Closed)) | None) => {
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Some(Err(wrong))) => return Poll::Ready(Err(wrong)),
             Poll::Pending => return Poll::Pending,
         }
     }

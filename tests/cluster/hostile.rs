@@ -24,10 +24,10 @@ const GROWTH: usize = 48 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn tests() -> Vec<Test> {
-    vec![Test::new(
-        "hostile::garbage_at_every_port_harms_nobody",
-        garbage,
-    )]
+    vec![
+        Test::new("hostile::garbage_at_every_port_harms_nobody", garbage),
+        Test::new("hostile::bad_calls_are_refused_with_a_line", bad_calls),
+    ]
 }
 
 /// Bytes that a process holds in memory.
@@ -210,5 +210,98 @@ fn garbage() -> Outcome {
         1,
         "strangers are members: {alone}"
     );
+    Outcome::Passed
+}
+
+/// What is wrong at the port for calls, what comes, and what is told in the log.
+fn bad() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let call = |method: &str, body: &[u8]| {
+        let mut bytes = b"\x82\xa3Seq\x01\xadServiceMethod".to_vec();
+        bytes.push(0xa0 | method.len() as u8);
+        bytes.extend(method.as_bytes());
+        bytes.extend(body);
+        bytes
+    };
+    // A frame of the multiplexer: version, kind, flags, stream, length.
+    let frame = |version: u8, kind: u8, flags: u8, length: u32, body: &[u8]| {
+        let head = [version, kind, 0, flags, 0, 0, 0, 1];
+        [&[4][..], &head, &length.to_be_bytes(), body].concat()
+    };
+    let garbage = [0xc1; 16];
+    let lists = [&[0][..], &[0x91; 100_000]].concat();
+    vec![
+        ("an unknown kind", vec![0x77], "unrecognized RPC byte: 119"),
+        ("no call", [&[0][..], &garbage].concat(), "RPC error"),
+        ("lists in lists", lists, "RPC error"),
+        (
+            "a call of four gigabytes",
+            [&[0][..], &call("KVS.Get", &[0xdb, 0xff, 0xff, 0xff, 0xff])].concat(),
+            "RPC error",
+        ),
+        (
+            "an unknown method",
+            [&[0][..], &call("KVS.Nope", &[0x80])].concat(),
+            "rpc: can't find method KVS.Nope",
+        ),
+        (
+            "arguments of another type",
+            [&[0][..], &call("KVS.Get", &[0x93, 1, 2, 3])].concat(),
+            "RPC error",
+        ),
+        ("no frame", frame(9, 0, 1, 0, &[]), "RPC error"),
+        ("a frame of no kind", frame(0, 9, 1, 0, &[]), "RPC error"),
+        (
+            "no call in a frame",
+            frame(0, 0, 1, 16, &garbage),
+            "RPC error",
+        ),
+        (
+            "no request of Raft",
+            [&[1, 0][..], &garbage].concat(),
+            "RPC error",
+        ),
+        ("no snapshot", [&[5][..], &garbage].concat(), "RPC error"),
+    ]
+}
+
+/// Each kind of bad input at the port for calls, one at a time.
+fn bad_calls() -> Outcome {
+    let (net, binary) = (Loopback::claim(), consul_lite());
+    let ip = net.ip(1);
+    let mut agent = Agent::start(&Plan {
+        binary: &binary,
+        ip,
+        node: "n1",
+        config: Vec::new(),
+    });
+    agent.wait_ready(READY);
+    let log = agent.dir().join("log");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    for (what, bytes, words) in bad() {
+        let before = read().len();
+        let mut stream = connect((ip, SERVER).into()).expect("a connection");
+        // The agent may close it before it has all.
+        let _ = stream.write_all(&bytes);
+        // Calls that never end are known by it; streams of a connection would end with it.
+        if bytes[0] == 0 {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        let told = try_until(PATIENCE, || {
+            read()[before..]
+                .lines()
+                .any(|line| line.contains(words) && !line.contains("[DEBUG]"))
+                .then_some(())
+        });
+        assert!(
+            told.is_some(),
+            "{what}: nothing like {words:?} in the log:\n{}",
+            agent.log_tail(10)
+        );
+    }
+    let mut client = agent.client();
+    let put = client.put("/v1/kv/calm", b"1").expect("an answer");
+    assert_eq!(put.status, 200);
+    let peers = client.get("/v1/status/peers").expect("an answer").text();
+    assert_eq!(peers.matches(':').count(), 1, "one server: {peers}");
     Outcome::Passed
 }

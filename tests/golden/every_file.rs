@@ -307,7 +307,8 @@ fn session(bytes: &[u8]) -> Vec<u8> {
     assert_eq!(frames(&bytes[1..]), &bytes[1..]);
     let mut streams = Vec::new();
     let calls = smol::block_on(async {
-        mux::serve(Recorded(&bytes[1..]), |stream| streams.push(stream)).await;
+        let end = mux::serve(Recorded(&bytes[1..]), |stream| streams.push(stream)).await;
+        assert!(end.is_ok(), "{end:?}");
         let mut calls = Vec::new();
         for mut stream in streams {
             let mut said = Vec::new();

@@ -21,23 +21,33 @@ use crate::telemetry::metrics;
 use crate::wire::rpc::{self, CallError, RequestHeader};
 
 /// Answers the calls on the streams of a connection until it ends.
+///
+/// # Errors
+/// When the other end does not keep to the protocol.
 pub(super) async fn serve_multiplexed(
     server: &Arc<Server>,
     runtime: Handle,
     connection: impl Carrier,
-) {
+) -> io::Result<()> {
     let streams = TaskSet::new(runtime);
     mux::serve(connection, |mut stream| {
         let server = server.clone();
         streams.spawn(async move {
-            if let Err(error) = serve(&server, &mut stream).await {
-                log::debug!(target: "agent.server.rpc", error:%; "RPC stream ended");
+            match serve(&server, &mut stream).await {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    log::error!(target: "agent.server.rpc", error:%; "RPC error");
+                }
+                Err(error) => {
+                    log::debug!(target: "agent.server.rpc", error:%; "RPC stream ended");
+                }
+                Ok(()) => {}
             }
             // The other end has its answer either way.
             let _ = stream.close().await;
         });
     })
-    .await;
+    .await
+    .map_err(|wrong| io::Error::new(io::ErrorKind::InvalidData, wrong))
 }
 
 /// Answers the calls on one stream until it ends.

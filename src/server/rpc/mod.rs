@@ -143,10 +143,7 @@ async fn serve(
     };
     let outcome = match kind {
         kind::RPC => calls::serve(server, &mut connection.stream).await,
-        kind::RPC_MULTIPLEX => {
-            calls::serve_multiplexed(server, runtime, connection.stream).await;
-            return;
-        }
+        kind::RPC_MULTIPLEX => calls::serve_multiplexed(server, runtime, connection.stream).await,
         RAFT => {
             crate::telemetry::metrics::RPC_RAFT_HANDOFF.incr();
             server.raft.serve(connection.stream).await
