@@ -111,10 +111,22 @@ impl Pool {
         Some(News { addr, versions })
     }
 
+    /// Whether an alive message says nothing new, as most do in an exchange of everything.
+    fn is_known(&self, m: &Alive) -> bool {
+        self.nodes.get(&m.node).is_some_and(|node| {
+            m.incarnation <= node.incarnation
+                && m.port == node.addr.port()
+                && parse_ip(&m.addr).is_ok_and(|ip| ip == node.addr.ip())
+        })
+    }
+
     /// Somebody is there. `bootstrap` when we say so about ourselves, at the start or with new tags.
     pub(super) fn on_alive(&mut self, m: &Alive, bootstrap: bool) {
         let own = self.is_self(&m.node);
         if own && self.phase != Phase::Running {
+            return;
+        }
+        if !own && self.is_known(m) {
             return;
         }
         let Some(News { addr, versions }) = self.checked(m) else {
