@@ -1,6 +1,7 @@
-//! Four machines, one datacenter: three servers and a client agent, each from the package, with a configuration of a
-//! few lines.
+//! Four machines, one datacenter: three servers and a client agent, one server from the tarball and the others from the
+//! package, with a configuration of a few lines.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::common::consul_lite;
@@ -11,9 +12,10 @@ use crate::machine::{Lab, Machine, eventually};
 const WEB: &str = r#"service { name = "web" port = 80 }
 "#;
 
-/// A datacenter's life: founded, used, asked by the system's resolvers, a client stopped and started, a server unplugged and booted.
+/// A datacenter's life: founded, used, asked by the system's resolvers, a client stopped and started, a server unplugged
+/// and booted.
 pub fn datacenter(lab: &Lab) {
-    let package = lab.package(&consul_lite(), "1");
+    let (package, tarball) = lab.packages(&consul_lite(), "1");
     let names = [("s1", 21), ("s2", 22), ("s3", 23), ("c1", 24)];
     let mut machines = names.map(|(name, host)| lab.machine(name, host));
     let join: Vec<String> = machines[..3]
@@ -27,17 +29,12 @@ pub fn datacenter(lab: &Lab) {
         } else {
             ""
         };
-        machine.copy(&package, "root/consul-lite.deb");
         machine.boot();
-        let args = [
-            "apt-get",
-            "-y",
-            "-q",
-            "--no-install-recommends",
-            "install",
-            "/root/consul-lite.deb",
-        ];
-        machine.run(&args);
+        if n == 2 {
+            from_tarball(machine, &tarball);
+        } else {
+            from_package(machine, &package);
+        }
         let text = format!("{server}client_addr = \"0.0.0.0\"\nretry_join = [{join}]\n");
         machine.write("etc/consul-lite.d/lab.hcl", &text);
         machine.run(&["systemctl", "enable", "--now", "consul-lite"]);
@@ -84,6 +81,40 @@ pub fn datacenter(lab: &Lab) {
     alive(&machines[0], 4);
     has(&machines[0], "unplugged", "s1");
     has(&machines[0], "founded", "yes");
+    uninstall(&machines[2]);
+}
+
+fn from_package(machine: &Machine, package: &Path) {
+    machine.copy(package, "root/consul-lite.deb");
+    let apt = "apt-get -y -q --no-install-recommends install /root/consul-lite.deb";
+    let words: Vec<&str> = apt.split(' ').collect();
+    machine.run(&words);
+}
+
+/// Unpacked and installed as the documents say; what was there before is kept by an installation over it.
+fn from_tarball(machine: &Machine, tarball: &Path) {
+    machine.copy(tarball, "root/consul-lite.tar.gz");
+    let install = "cd /root && tar xf consul-lite.tar.gz && ./consul-lite-*/install.sh";
+    let said = machine.run(&["sh", "-c", install]);
+    assert!(
+        said.contains("systemctl enable --now consul-lite"),
+        "{said}"
+    );
+    machine.run(&["systemd-analyze", "verify", "consul-lite.service"]);
+    assert!(machine.run(&["sh", "-c", install]).contains("upgraded"));
+    assert!(machine.has("etc/consul-lite.d/consul-lite.hcl.dist"));
+}
+
+/// Takes away what the tarball brought, and leaves what became of it.
+fn uninstall(machine: &Machine) {
+    let remove = "/root/consul-lite-*/install.sh --uninstall";
+    machine.run(&["sh", "-c", remove]);
+    let state = machine.output(&["systemctl", "is-active", "consul-lite"]);
+    assert_eq!(String::from_utf8_lossy(&state.stdout).trim(), "inactive");
+    assert!(!machine.has("usr/bin/consul-lite"));
+    assert!(!machine.has("usr/local/lib/systemd/system/consul-lite.service"));
+    assert!(machine.has("etc/consul-lite.d/lab.hcl"));
+    assert!(machine.has("var/lib/consul-lite/raft/state.db"));
 }
 
 fn alive(machine: &Machine, count: usize) {

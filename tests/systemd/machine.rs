@@ -62,6 +62,11 @@ impl Lab {
 
     /// Packs the program under test with a package revision; the .deb's path.
     pub fn package(&self, binary: &Path, revision: &str) -> PathBuf {
+        self.packages(binary, revision).0
+    }
+
+    /// Packs the program under test; the .deb's path and the tarball's.
+    pub fn packages(&self, binary: &Path, revision: &str) -> (PathBuf, PathBuf) {
         let dist = self.dir.path().join(format!("dist-{revision}"));
         fs::create_dir_all(dist.join("x86_64")).expect("a folder");
         let copy = dist.join("x86_64/consul-lite");
@@ -73,8 +78,11 @@ impl Lab {
             .env("DIST", &dist)
             .env("REVISION", revision)
             .env("DEB_COMPRESSOR", "none"));
-        let deb = said.lines().find(|line| line.ends_with(".deb"));
-        PathBuf::from(deb.expect("a package"))
+        let made = |suffix: &str| {
+            let line = said.lines().find(|line| line.ends_with(suffix));
+            PathBuf::from(line.expect("a package"))
+        };
+        (made(".deb"), made(".tar.gz"))
     }
 
     /// Makes a package anew with a default configuration that differs from the others' by a line.
