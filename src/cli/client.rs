@@ -276,7 +276,7 @@ impl Client {
     /// # Errors
     /// Go's words for what failed.
     pub fn get(&self, path: &str, query: &[(&'static str, String)]) -> Result<Reply, String> {
-        smol::block_on(self.ask(Method::GET, path, query, Vec::new()))
+        crate::net::block_on(self.ask(Method::GET, path, query, Vec::new()))
     }
 
     /// Reads something as a structure.
@@ -316,7 +316,7 @@ impl Client {
         query: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
-        smol::block_on(self.ask(method, path, query, body))?.ok()
+        crate::net::block_on(self.ask(method, path, query, body))?.ok()
     }
 
     /// The name of the agent's node.

@@ -95,7 +95,7 @@ fn login(call: &Invocation) -> u8 {
     let asked = json::to_vec(&params)
         .map_err(|e| e.to_string())
         .and_then(|body| {
-            smol::block_on(client.ask(Method::POST, "/v1/acl/login", &[], body))?.ok()
+            crate::net::block_on(client.ask(Method::POST, "/v1/acl/login", &[], body))?.ok()
         });
     let token = asked
         .and_then(|body| json::from_slice_lenient::<ACLToken>(&body).map_err(|e| e.to_string()));
@@ -139,7 +139,7 @@ fn logout(call: &Invocation) -> u8 {
         Ok(client) => client,
         Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
     };
-    let asked = smol::block_on(client.ask(Method::POST, "/v1/acl/logout", &[], Vec::new()));
+    let asked = crate::net::block_on(client.ask(Method::POST, "/v1/acl/logout", &[], Vec::new()));
     match asked.and_then(|reply| reply.ok()) {
         Ok(_) => OK,
         Err(why) => call.fail(format!("Error destroying token: {why}")),

@@ -44,7 +44,7 @@ fn run(call: &Invocation) -> u8 {
         Ok(signals) => signals,
         Err(why) => return call.fail(format!("Error starting monitor: {why}")),
     };
-    smol::block_on(async {
+    crate::net::block_on(async {
         let ended = async {
             signals.next().await;
             OK

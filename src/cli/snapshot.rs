@@ -139,7 +139,7 @@ fn restore(call: &Invocation) -> u8 {
         Err(e) => return call.fail(format!("Error opening snapshot file: {}", errno_text(&e))),
     };
     let is_dir = file.metadata().is_ok_and(|m| m.is_dir());
-    match smol::block_on(send(&client, file, size)) {
+    match crate::net::block_on(send(&client, file, size)) {
         Ok(()) => {
             say("Restored snapshot");
             OK
@@ -178,7 +178,7 @@ fn save(call: &Invocation) -> u8 {
         Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
     };
     let unverified = format!("{path}.unverified.tmp{}", fastrand::u32(..));
-    let result = smol::block_on(fetch(&client, &unverified)).and_then(|()| {
+    let result = crate::net::block_on(fetch(&client, &unverified)).and_then(|()| {
         let meta = open(&unverified)
             .and_then(verified)
             .map_err(|why| format!("Error verifying snapshot file: {why}"))?;

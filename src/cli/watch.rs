@@ -96,7 +96,7 @@ fn run(call: &Invocation) -> u8 {
         Ok(signals) => signals,
         Err(why) => return call.fail(format!("Error watching for signals: {}", errno_text(&why))),
     };
-    smol::block_on(async {
+    crate::net::block_on(async {
         let interrupted = async {
             signals.next().await;
             OK

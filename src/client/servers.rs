@@ -195,10 +195,10 @@ mod tests {
     fn rebalancing_ends_at_a_server_that_answers() {
         let servers = servers(5);
         for alive in 1..=5 {
-            smol::block_on(servers.rebalance(|to| async move { to == address(alive) }));
+            crate::net::block_on(servers.rebalance(|to| async move { to == address(alive) }));
             assert_eq!(servers.front().unwrap().address, address(alive));
         }
-        smol::block_on(servers.rebalance(|_| async { false }));
+        crate::net::block_on(servers.rebalance(|_| async { false }));
         assert_eq!(servers.len(), 5);
     }
 

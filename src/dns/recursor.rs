@@ -145,16 +145,17 @@ async fn over_udp(recursor: SocketAddr, packet: &[u8]) -> Result<Vec<u8>, String
     socket.send(packet).await.map_err(|e| fault("write", e))?;
     loop {
         // Whoever waits has no buffer yet.
-        socket.readable().await.map_err(|e| fault("read", e))?;
+        socket.readable().await;
         let mut reply = vec![0; MAX_DATAGRAM];
-        let length = match socket.get_ref().recv(&mut reply) {
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
-            length => length.map_err(|e| fault("read", e))?,
-        };
-        reply.truncate(length);
-        if belongs(packet, &reply) {
-            reply.shrink_to_fit();
-            return Ok(reply);
+        loop {
+            let length = match socket.get_ref().recv(&mut reply) {
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => break,
+                length => length.map_err(|e| fault("read", e))?,
+            };
+            let answer = reply.get(..length).unwrap_or_default();
+            if belongs(packet, answer) {
+                return Ok(answer.to_vec());
+            }
         }
     }
 }

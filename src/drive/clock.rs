@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 pub use std::time::Instant;
 
-use smol::Timer;
 use smol::future::FutureExt;
+
+use crate::net::Timer;
 
 /// A bounded wait ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

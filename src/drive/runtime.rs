@@ -11,6 +11,8 @@ use std::thread::JoinHandle;
 use smol::Executor;
 use smol::channel::{Receiver, Sender};
 
+use crate::net;
+
 /// A running task; dropping it cancels the task at its next suspension point.
 pub type Task<T> = smol::Task<T>;
 
@@ -62,7 +64,7 @@ impl Runtime {
                 .stack_size(STACK_SIZE)
                 .spawn(move || {
                     // Ends with an error once `stop` is closed: that is the signal.
-                    let _ = smol::block_on(executor.run(stopped.recv()));
+                    let _ = net::block_on(executor.run(net::when_woken(stopped.recv())));
                 })?;
             threads.push(worker);
         }
@@ -81,7 +83,7 @@ impl Runtime {
 
     /// Runs `main` on the calling thread together with everything spawned, until `main` ends.
     pub fn run<T>(&self, main: impl Future<Output = T>) -> T {
-        smol::block_on(self.handle.executor.run(main))
+        net::block_on(self.handle.executor.run(net::when_woken(main)))
     }
 }
 

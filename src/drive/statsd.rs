@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use smol::Async;
 use smol::io::AsyncWriteExt;
 
 use super::clock::{sleep, timeout};
-use crate::net::dial;
+use crate::net::{Async, dial};
 use crate::telemetry::{self, Statsd};
 
 /// How often collected lines are sent.

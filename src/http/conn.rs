@@ -13,10 +13,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use smol::Timer;
 
 use super::head::{FirstLine, refusal};
-use crate::net::Stream;
+use crate::net::{Stream, Timer};
 
 /// How long a client may make the server wait in the middle of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +108,6 @@ pub struct Conn {
     patience: Patience,
     /// Bytes came that belong to a request not yet handed out.
     begun: bool,
-    /// The read before took all that had come.
-    drained: bool,
     /// How far its first line has come.
     line: FirstLine,
     /// What hyper reads before anything from the socket: of a rewritten beginning what did not fit into its
@@ -130,7 +127,6 @@ impl Conn {
             phase,
             patience,
             begun: false,
-            drained: false,
             line: FirstLine::Method,
             left: Vec::new(),
             refusal: None,
@@ -202,9 +198,8 @@ impl Read for Conn {
         }
         // SAFETY: only initialised bytes are written to the buffer, none is made uninitialised.
         let room = unsafe { buf.as_mut() };
-        match this.stream.poll_recv(cx, room, this.drained) {
+        match this.stream.poll_recv(cx, room) {
             Poll::Ready(Ok(n)) => {
-                this.drained = n < room.len();
                 let mut rewritten = None;
                 match this.phase.get() {
                     Phase::Body => this.reading = None,

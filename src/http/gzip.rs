@@ -140,7 +140,7 @@ mod tests {
             Poll::Ready(piece.map(Ok))
         });
         let encoded = Encoded::new(Box::pin(pieces));
-        let all = smol::block_on(smol::stream::StreamExt::collect::<Vec<_>>(encoded));
+        let all = crate::net::block_on(smol::stream::StreamExt::collect::<Vec<_>>(encoded));
         let bytes: Vec<u8> = all.into_iter().flat_map(|b| b.unwrap()).collect();
         assert_eq!(decode(&bytes), b"onetwo");
     }

@@ -8,9 +8,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use smol::Async;
 use smol::io::AsyncReadExt;
 use socket2::{Domain, Socket, TcpKeepalive, Type};
+
+use super::reactor::Async;
 
 /// Connections waiting to be accepted, at most.
 const BACKLOG: i32 = 1024;

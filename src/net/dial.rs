@@ -8,9 +8,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use smol::Async;
+use super::reactor::{Async, Timer};
 use smol::future::FutureExt;
-use socket2::{Domain, Socket, Type};
 
 use crate::structs::{Error, Result};
 
@@ -114,39 +113,19 @@ pub async fn within(
     from: Option<IpAddr>,
 ) -> Result<Async<TcpStream>> {
     let dial = async {
-        let socket = match from.filter(|ip| ip.is_ipv4() == to.is_ipv4()) {
-            Some(ip) => connect_from(ip, to).await,
-            None => Async::<TcpStream>::connect(to).await,
-        };
-        let stream = socket
+        let from = from.filter(|ip| ip.is_ipv4() == to.is_ipv4());
+        let stream = Async::<TcpStream>::connect(to, from)
+            .await
             .map_err(|e| Error::new(format!("dial tcp {to}: connect: {}", errno_text(&e))))?;
         // A connection works without it, only slower.
         let _ = stream.get_ref().set_nodelay(true);
         Ok(stream)
     };
     let timeout = async {
-        smol::Timer::after(limit).await;
+        Timer::after(limit).await;
         Err(Error::new(format!("dial tcp {to}: i/o timeout")))
     };
     dial.or(timeout).await
-}
-
-/// Connects from a given source address.
-async fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Async<TcpStream>> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    socket.bind(&SocketAddr::new(from, 0).into())?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&to.into()) {
-        Ok(()) => {}
-        Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(e) => return Err(e),
-    }
-    let stream = Async::new(TcpStream::from(socket))?;
-    stream.writable().await?;
-    match stream.get_ref().take_error()? {
-        Some(e) => Err(e),
-        None => Ok(stream),
-    }
 }
 
 /// Connects to `host:port`, trying each address of the host in turn.
@@ -159,7 +138,7 @@ pub async fn tcp(address: &str) -> Result<Async<TcpStream>> {
         .map_err(|e| Error::new(format!("dial tcp: {e}")))?;
     let mut first = None;
     for to in addresses {
-        match Async::<TcpStream>::connect(to).await {
+        match Async::<TcpStream>::connect(to, None).await {
             Ok(stream) => return Ok(stream),
             Err(e) => {
                 // Go does not say which address it took for an empty host.
@@ -202,9 +181,9 @@ pub async fn udp(address: &str) -> Result<Async<UdpSocket>> {
     } else {
         ([0u16; 8], 0).into()
     };
-    let socket = Async::<UdpSocket>::bind(any).map_err(fault)?;
-    socket.get_ref().connect(to).map_err(fault)?;
-    Ok(socket)
+    let socket = UdpSocket::bind(any).map_err(fault)?;
+    socket.connect(to).map_err(fault)?;
+    Async::new(socket).map_err(fault)
 }
 
 /// What Go prints for a system error.
@@ -298,12 +277,14 @@ mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap().to_string();
         drop(free);
-        let text = smol::block_on(tcp(&address)).unwrap_err().to_string();
+        let text = crate::net::block_on(tcp(&address)).unwrap_err().to_string();
         assert_eq!(
             text,
             format!("dial tcp {address}: connect: connection refused")
         );
-        let text = smol::block_on(tcp("127.0.0.1")).unwrap_err().to_string();
+        let text = crate::net::block_on(tcp("127.0.0.1"))
+            .unwrap_err()
+            .to_string();
         assert_eq!(text, "dial tcp: address 127.0.0.1: missing port in address");
     }
 }

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn many_small_writes_are_one_and_in_order() {
-        smol::block_on(async {
+        crate::net::block_on(async {
             let mut stream = Gather::new(Counted::default());
             for piece in ["a", "bc", "", "def"] {
                 stream.write_all(piece.as_bytes()).await.unwrap();
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_held_back_is_bounded() {
-        smol::block_on(async {
+        crate::net::block_on(async {
             let mut stream = Gather::new(Counted::default());
             for _ in 0..1000 {
                 stream.write_all(&[7; 1000]).await.unwrap();
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn many_small_reads_come_out_of_one() {
-        smol::block_on(async {
+        crate::net::block_on(async {
             let source: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
             let io = Counted {
                 source: source.clone(),

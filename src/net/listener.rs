@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smol::Async;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::reactor::Async;
 use super::stream::{Peer, Stream};
 use super::tls::{self, TlsAcceptor};
 
@@ -128,7 +128,7 @@ impl Listener {
                 Ok((incoming, Peer::Ip(addr)))
             }
             Bound::Unix(listener, _) => {
-                let (stream, _) = listener.accept().await?;
+                let stream = listener.accept().await?;
                 let incoming = Incoming {
                     stream: Stream::Unix(stream),
                     tls: None,
@@ -191,7 +191,7 @@ fn bind_unix(socket: UnixSocket) -> io::Result<(Async<UnixListener>, SocketFile)
         }
         std::fs::remove_file(&socket.path)?;
     }
-    let listener = Async::<UnixListener>::bind(&socket.path)?;
+    let listener = Async::new(UnixListener::bind(&socket.path)?)?;
     let file = SocketFile {
         inode: std::fs::symlink_metadata(&socket.path)?.ino(),
         path: socket.path,

@@ -188,10 +188,16 @@ mod tests {
         for size in [1, 7, 4096, 1 << 20] {
             let mut reader = MessageReader::new(Pieces(bytes.clone(), size));
             for text in texts {
-                let read = smol::block_on(reader.values(1, 1 << 20)).unwrap().unwrap();
+                let read = crate::net::block_on(reader.values(1, 1 << 20))
+                    .unwrap()
+                    .unwrap();
                 assert_eq!(msgpack::from_slice::<String>(read).unwrap(), text);
             }
-            assert!(smol::block_on(reader.values(1, 10)).unwrap().is_none());
+            assert!(
+                crate::net::block_on(reader.values(1, 10))
+                    .unwrap()
+                    .is_none()
+            );
         }
     }
 
@@ -200,7 +206,9 @@ mod tests {
         let bytes = msgpack::to_vec(&"x".repeat(5000)).unwrap();
         let kind = |bytes: &[u8], limit| {
             let mut reader = MessageReader::new(Pieces(bytes.to_vec(), 100));
-            smol::block_on(reader.values(1, limit)).unwrap_err().kind()
+            crate::net::block_on(reader.values(1, limit))
+                .unwrap_err()
+                .kind()
         };
         assert_eq!(kind(&bytes, 1000), io::ErrorKind::InvalidData);
         assert_eq!(kind(&bytes[..4000], 10_000), io::ErrorKind::UnexpectedEof);

@@ -17,6 +17,7 @@ pub mod message;
 pub mod multicast;
 pub mod mux;
 pub mod pool;
+mod reactor;
 pub mod snapshot;
 mod stream;
 #[cfg(feature = "tls")]
@@ -30,6 +31,7 @@ pub mod udp;
 pub mod url;
 
 pub use listener::{Incoming, Listener, ListenerConfig, UnixSocket, group_id, user_id};
+pub use reactor::{Async, Timer, block_on, when_woken};
 pub use stream::{Peer, Stream};
 #[cfg(not(feature = "tls"))]
 pub use tls_absent::{tls, tls_client};

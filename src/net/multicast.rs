@@ -7,8 +7,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use smol::Async;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::reactor::Async;
 
 /// Hops that a message may have left: the largest number shows that it made none.
 const HOPS: u32 = 255;

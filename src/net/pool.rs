@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use smol::Task;
 use smol::io::AsyncWriteExt;
-use smol::{Task, Timer};
 
 use super::dial;
 use super::message::MessageReader;
@@ -359,7 +359,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Sweeps until the pool is gone.
 pub async fn sweeper(pool: std::sync::Weak<Pool>) {
     loop {
-        Timer::after(IDLE_LIMIT / 4).await;
+        super::reactor::Timer::after(IDLE_LIMIT / 4).await;
         let Some(pool) = pool.upgrade() else {
             return;
         };

@@ -10,13 +10,13 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use smol::Async;
 use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::dial;
 use super::message::MessageReader;
 use super::pool::{CallError, DIAL_TIMEOUT};
+use super::reactor::{Async, Timer};
 use crate::structs::go::new_uuid;
 use crate::structs::{Error, SnapshotRequest, SnapshotResponse};
 use crate::wire::msgpack;
@@ -146,7 +146,7 @@ async fn answer<R: AsyncReadExt + Unpin>(
 
 async fn stalling<T>(step: impl Future<Output = io::Result<T>>) -> Result<T, CallError> {
     let limit = async {
-        smol::Timer::after(STALL).await;
+        Timer::after(STALL).await;
         Err(io::ErrorKind::TimedOut.into())
     };
     step.or(limit).await.map_err(CallError::Broken)

@@ -4,6 +4,7 @@
 //! buffers cheap for connections that only wait.
 //! Source: the documentation of `async-io` and `futures-rustls`.
 
+use super::reactor::Async;
 use super::tls::TlsStream;
 use std::fmt;
 use std::future::poll_fn;
@@ -14,9 +15,10 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
-use socket2::SockRef;
+
+/// Up to so many bytes, to copy them together costs less than to send them from several places.
+const FLAT: usize = 1024;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,8 +62,6 @@ pub enum Stream {
 
 impl Stream {
     /// Reads into uninitialised memory; the number of bytes that are initialised afterwards, 0 at the end.
-    /// `drained` says that the read before took all there was: then the reactor is asked first, which saves a
-    /// call that would bring nothing.
     ///
     /// # Errors
     /// Those of the socket or of the TLS session.
@@ -69,11 +69,10 @@ impl Stream {
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut [MaybeUninit<u8>],
-        drained: bool,
     ) -> Poll<io::Result<usize>> {
         match self {
-            Stream::Tcp(s) => recv(s, cx, buf, drained),
-            Stream::Unix(s) => recv(s, cx, buf, drained),
+            Stream::Tcp(s) => s.poll_recv(cx, buf),
+            Stream::Unix(s) => s.poll_recv(cx, buf),
             Stream::Tls(s) => {
                 buf.fill(MaybeUninit::new(0));
                 // SAFETY: every element has just been written.
@@ -89,9 +88,9 @@ impl Stream {
     /// out of the socket, and needs no buffer for as long as the peer is silent.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Stream::Tcp(s) => ended(s, cx),
-            Stream::Unix(s) => ended(s, cx),
-            Stream::Tls(s) => ended(s.get_ref().0, cx),
+            Stream::Tcp(s) => s.poll_ended(cx),
+            Stream::Unix(s) => s.poll_ended(cx),
+            Stream::Tls(s) => s.get_ref().0.poll_ended(cx),
         }
     }
 
@@ -101,8 +100,8 @@ impl Stream {
     /// Those of the socket or of the TLS session.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Stream::Tcp(s) => Pin::new(s).poll_write(cx, bytes),
-            Stream::Unix(s) => Pin::new(s).poll_write(cx, bytes),
+            Stream::Tcp(s) => s.poll_send(cx, bytes),
+            Stream::Unix(s) => s.poll_send(cx, bytes),
             Stream::Tls(s) => Pin::new(&mut **s).poll_write(cx, bytes),
         }
     }
@@ -116,6 +115,10 @@ impl Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut room = [0; FLAT];
+        if let Some(flat) = flattened(slices, &mut room) {
+            return self.poll_send(cx, flat);
+        }
         match self {
             Stream::Tcp(s) => Pin::new(s).poll_write_vectored(cx, slices),
             Stream::Unix(s) => Pin::new(s).poll_write_vectored(cx, slices),
@@ -190,45 +193,13 @@ impl Stream {
     }
 }
 
-/// Looks at the next byte without taking it.
-fn ended<T>(socket: &Async<T>, cx: &mut Context<'_>) -> Poll<()>
-where
-    T: std::os::fd::AsFd,
-{
-    // The reactor also tells of what came before it was asked; most often nothing did.
-    while socket.poll_readable(cx).is_ready() {
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(socket.get_ref()).peek(&mut byte) {
-            Ok(0) => return Poll::Ready(()),
-            // More requests wait: their end is not seen before they have been read.
-            Ok(_) => return Poll::Pending,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Poll::Ready(()),
-        }
+/// The slices one after the other, if all of them have room.
+fn flattened<'a>(slices: &[io::IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for slice in slices {
+        let end = length + slice.len();
+        room.get_mut(length..end)?.copy_from_slice(slice);
+        length = end;
     }
-    Poll::Pending
-}
-
-/// The read half of a non-blocking socket without a zeroed buffer.
-fn recv<T>(
-    socket: &Async<T>,
-    cx: &mut Context<'_>,
-    buf: &mut [MaybeUninit<u8>],
-    drained: bool,
-) -> Poll<io::Result<usize>>
-where
-    T: std::os::fd::AsFd,
-{
-    if drained {
-        std::task::ready!(socket.poll_readable(cx))?;
-    }
-    loop {
-        match SockRef::from(socket.get_ref()).recv(buf) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            other => return Poll::Ready(other),
-        }
-        std::task::ready!(socket.poll_readable(cx))?;
-    }
+    room.get(..length)
 }

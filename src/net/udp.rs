@@ -9,8 +9,9 @@ use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use smol::Async;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+use super::reactor::Async;
 
 /// Bytes of datagrams that the kernel holds for us, as far as it allows: a burst of some thousands.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -86,7 +87,7 @@ impl UdpListener {
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<(usize, Sender)> {
         loop {
             match self.try_recv(buf) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.socket.readable().await?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.socket.readable().await,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
             }
@@ -291,7 +292,7 @@ mod tests {
                 .unwrap();
             client.send(b"ping").unwrap();
             let mut buf = [0; 16];
-            let (length, from) = smol::block_on(server.recv(&mut buf)).unwrap();
+            let (length, from) = crate::net::block_on(server.recv(&mut buf)).unwrap();
             assert_eq!(&buf[..length], b"ping");
             server.send(b"pong", &from).unwrap();
             // A connected socket takes datagrams of its peer only.

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn addresses_as_users_write_them() {
-        let of = |text: &str| smol::block_on(resolve(text, 8301));
+        let of = |text: &str| crate::net::block_on(resolve(text, 8301));
         let at = |text: &str| Ok(vec![text.parse().unwrap()]);
         assert_eq!(of("10.0.0.1"), at("10.0.0.1:8301"));
         assert_eq!(of("10.0.0.1:99"), at("10.0.0.1:99"));

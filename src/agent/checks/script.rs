@@ -12,12 +12,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use smol::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::process::Child;
 
 use super::{Outcome, SCRIPT_TIMEOUT, Surroundings, limit};
 use crate::drive::timeout;
+use crate::net::Async;
 use crate::net::dial::errno_text;
 use crate::structs::{CheckType, Error, Result};
 

@@ -61,9 +61,10 @@ fn translate_flags() -> FlagSet {
 
 fn bootstrap(call: &Invocation) -> u8 {
     run(call, |client| {
-        let body = smol::block_on(client.ask(Method::PUT, "/v1/acl/bootstrap", &[], Vec::new()))
-            .and_then(|reply| reply.ok())
-            .map_err(|e| format!("Failed ACL bootstrapping: {e}"))?;
+        let body =
+            crate::net::block_on(client.ask(Method::PUT, "/v1/acl/bootstrap", &[], Vec::new()))
+                .and_then(|reply| reply.ok())
+                .map_err(|e| format!("Failed ACL bootstrapping: {e}"))?;
         let token: ACLToken =
             crate::wire::json::from_slice_lenient(&body).map_err(|e| e.to_string())?;
         object::display(call, &token)

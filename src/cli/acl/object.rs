@@ -132,7 +132,7 @@ pub fn change<T: Object>(
     failed: &dyn Fn(String) -> String,
 ) -> Result<(), String> {
     let body = json::to_vec(body).map_err(|e| e.to_string())?;
-    let reply = smol::block_on(client.ask(method, path, &[], body));
+    let reply = crate::net::block_on(client.ask(method, path, &[], body));
     let body = reply.and_then(|reply| reply.ok()).map_err(failed)?;
     let made: T = json::from_slice_lenient(&body).map_err(|e| e.to_string())?;
     display(call, &made)

@@ -72,7 +72,7 @@ fn run(call: &Invocation) -> u8 {
     };
     let path = path(key);
     let asked = client.ask(Method::DELETE, &path, &query, Vec::new());
-    let body = smol::block_on(asked).and_then(crate::cli::client::Reply::ok);
+    let body = crate::net::block_on(asked).and_then(crate::cli::client::Reply::ok);
     match body {
         Err(why) if recurse => call.fail(format!("Error! Did not delete prefix {key}: {why}")),
         Err(why) => call.fail(format!("Error deleting key {key}: {why}")),

@@ -92,7 +92,7 @@ impl Child {
             unsafe { libc::kill(pid, libc::SIGTERM) };
         }
         let late = async {
-            smol::Timer::after(GRACE).await;
+            crate::drive::sleep(GRACE).await;
             None
         };
         async { Some(self.wait().await) }.or(late).await

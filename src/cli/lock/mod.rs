@@ -187,7 +187,7 @@ fn run(call: &Invocation) -> u8 {
         verbose,
     };
     holder.tell(holder.lock.describe(prefix));
-    smol::block_on(holder.run(&name, command, timeout.to_std()))
+    crate::net::block_on(holder.run(&name, command, timeout.to_std()))
 }
 
 /// The command while it runs.
@@ -243,7 +243,7 @@ impl Holder<'_> {
         let give_up = async {
             match timeout {
                 Duration::ZERO => std::future::pending().await,
-                limit => drop(smol::Timer::after(limit).await),
+                limit => crate::drive::sleep(limit).await,
             }
             None
         };

@@ -92,7 +92,7 @@ impl Mutex {
                 Some(entry) if !entry.session.is_empty() => index = seen,
                 _ => {
                     index = 0;
-                    smol::Timer::after(DELAY).await;
+                    crate::drive::sleep(DELAY).await;
                 }
             }
         }
@@ -124,7 +124,7 @@ impl Mutex {
                 Err(_) if left > 0 => {
                     left -= 1;
                     index = 0;
-                    smol::Timer::after(RETRY).await;
+                    crate::drive::sleep(RETRY).await;
                 }
                 Err(_) => return,
             }

@@ -172,7 +172,7 @@ impl Semaphore {
                 Err(_) if left > 0 => {
                     left -= 1;
                     index = 0;
-                    smol::Timer::after(RETRY).await;
+                    crate::drive::sleep(RETRY).await;
                 }
                 Err(_) => return,
             }

@@ -51,12 +51,12 @@ impl Session {
     pub async fn keep_alive(&self, client: &Client) {
         let path = format!("/v1/session/renew/{}", self.id);
         loop {
-            smol::Timer::after(RENEW).await;
+            crate::drive::sleep(RENEW).await;
             loop {
                 match client.ask(Method::PUT, &path, &[], Vec::new()).await {
                     Ok(Reply { status, .. }) if status == hyper::StatusCode::NOT_FOUND => return,
                     Ok(reply) if reply.status.is_success() => break,
-                    Ok(_) | Err(_) => drop(smol::Timer::after(RETRY).await),
+                    Ok(_) | Err(_) => crate::drive::sleep(RETRY).await,
                 }
             }
         }

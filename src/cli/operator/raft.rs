@@ -68,7 +68,7 @@ fn transfer_leader(call: &Invocation) -> u8 {
     };
     let path = "/v1/operator/raft/transfer-leader";
     let asked = client.ask(Method::POST, path, &query, Vec::new());
-    match smol::block_on(asked).and_then(Reply::ok) {
+    match crate::net::block_on(asked).and_then(Reply::ok) {
         Ok(_) => {
             say("Success");
             OK
@@ -129,7 +129,7 @@ fn remove_peer(call: &Invocation) -> u8 {
     };
     let query = [(what, value.to_owned())];
     let asked = client.ask(Method::DELETE, "/v1/operator/raft/peer", &query, Vec::new());
-    match smol::block_on(asked).and_then(Reply::ok) {
+    match crate::net::block_on(asked).and_then(Reply::ok) {
         Ok(_) => {
             say(format!("Removed peer with {what} \"{value}\""));
             OK

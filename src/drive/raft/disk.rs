@@ -206,7 +206,7 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 for ((entry, answer), reply) in entries.iter().zip(answers).zip(replies) {
                     if let Some(answer) = answer {
                         // The caller may have gone away.
-                        let _ = answer.try_send(Ok(Applied {
+                        let _ = answer.send(Ok(Applied {
                             index: entry.index,
                             reply,
                         }));
@@ -249,7 +249,7 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                 }
                 tell(mailbox, Command::Restored { ok });
                 // The caller may have gone away.
-                let _ = answer.try_send(result.map_err(|fault| ProposeError::Disk(fault.text)));
+                let _ = answer.send(result.map_err(|fault| ProposeError::Disk(fault.text)));
             }
         }
     }

@@ -6,18 +6,23 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures_channel::oneshot;
 use smol::channel::{Receiver, Sender};
-use smol::future::FutureExt;
+use smol::stream::Stream;
 
 use super::peers::{AskedTable, Outside};
 use super::queue;
 use super::{Answer, ApplyJob, Command, LogJob, ProposeError, Shared, lock, nanos};
 use crate::drive::clock;
 use crate::drive::runtime::Shutdown;
+use crate::net::Timer;
 use crate::raft::{
     Configuration, EntryKind, Fault, Leadership, Raft, ReadState, Ready, Role, StepDown,
 };
@@ -48,7 +53,7 @@ pub(super) struct EventLoop<R> {
     /// In order of their index.
     waiting: VecDeque<Waiter<R>>,
     /// Reads whose leadership is being confirmed, by the mark given to the core.
-    reads: VecDeque<(u64, Sender<Result<u64, ProposeError>>)>,
+    reads: VecDeque<(u64, oneshot::Sender<Result<u64, ProposeError>>)>,
     next_ctx: u64,
     pub(super) applied: u64,
     /// The applied index at the last look at the size of the log.
@@ -107,25 +112,26 @@ impl<R: Send + 'static> EventLoop<R> {
         self.applied = self.core.status(self.time()).applied;
         self.size_checked_at = self.applied;
         self.shared.applied.store(self.applied, Ordering::Release);
+        let mut commands = std::pin::pin!(commands);
+        let mut end = std::pin::pin!(shutdown.triggered());
+        let mut alarm = Alarm::default();
         loop {
             self.carry_out();
             if self.waits_for_applied() {
                 self.take_applied();
                 continue;
             }
-            let deadline = self.core.next_deadline().map(|at| self.clock + at);
-            let wake = async {
-                match deadline {
-                    Some(at) => clock::sleep_until(at).await,
-                    None => std::future::pending().await,
+            alarm.set(self.core.next_deadline().map(|at| self.clock + at));
+            let first = poll_fn(|cx| {
+                if let Poll::Ready(command) = commands.as_mut().poll_next(cx) {
+                    return Poll::Ready(command);
                 }
-                None
-            };
-            let end = async {
-                shutdown.triggered().await;
-                None
-            };
-            let first = async { commands.recv().await.ok() }.or(wake).or(end).await;
+                if alarm.poll(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            });
+            let first = first.await;
             if shutdown.is_triggered() {
                 break;
             }
@@ -183,7 +189,7 @@ impl<R: Send + 'static> EventLoop<R> {
             Err(refused) => {
                 for answer in answers {
                     // The caller may have gone away.
-                    let _ = answer.try_send(Err(ProposeError::Refused(refused.clone())));
+                    let _ = answer.send(Err(ProposeError::Refused(refused.clone())));
                 }
             }
         }
@@ -200,10 +206,10 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.next_ctx += 1;
                 match self.core.read_index(now, self.next_ctx) {
                     Ok(()) => self.reads.push_back((self.next_ctx, answer)),
-                    Err(refused) => drop(answer.try_send(Err(ProposeError::Refused(refused)))),
+                    Err(refused) => drop(answer.send(Err(ProposeError::Refused(refused)))),
                 }
             }
-            Command::Status { answer } => drop(answer.try_send(self.core.status(now))),
+            Command::Status { answer } => drop(answer.send(self.core.status(now))),
             Command::Restore {
                 file,
                 archive_index,
@@ -237,12 +243,12 @@ impl<R: Send + 'static> EventLoop<R> {
                 }
             }
             Command::SnapshotMeta { index, answer } => {
-                drop(answer.try_send(self.core.snapshot_meta(index)));
+                drop(answer.send(self.core.snapshot_meta(index)));
             }
             Command::Change { change, answer } => {
                 let result = self.core.propose_conf_change(now, &change);
                 let result = result.map(|proposed| proposed.last);
-                drop(answer.try_send(result.map_err(ProposeError::Refused)));
+                drop(answer.send(result.map_err(ProposeError::Refused)));
             }
             Command::Asked {
                 from,
@@ -255,7 +261,7 @@ impl<R: Send + 'static> EventLoop<R> {
                 answer,
             } => {
                 let result = self.core.found(now, &configuration);
-                drop(answer.try_send(result.map_err(ProposeError::Refused)));
+                drop(answer.send(result.map_err(ProposeError::Refused)));
             }
             Command::Suspect { peer } => self.core.suspect(now, &peer),
             Command::Heard { from, message } => self.core.step(now, &from, message),
@@ -264,7 +270,7 @@ impl<R: Send + 'static> EventLoop<R> {
             Command::Installed { ok } => self.installed(ok),
             Command::Transfer { to, answer } => {
                 let result = self.core.transfer_leadership(now, to);
-                drop(answer.try_send(result.map_err(ProposeError::Refused)));
+                drop(answer.send(result.map_err(ProposeError::Refused)));
             }
             Command::DiskFault { text } => {
                 self.fail_waiting(&ProposeError::Disk(text));
@@ -281,7 +287,7 @@ impl<R: Send + 'static> EventLoop<R> {
         &mut self,
         file: File,
         archive_index: u64,
-        answer: Sender<Result<(), ProposeError>>,
+        answer: oneshot::Sender<Result<(), ProposeError>>,
     ) {
         match self.core.begin_restore(archive_index) {
             Ok(meta) => {
@@ -291,7 +297,7 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.apply_jobs
                     .send(ApplyJob::Restore { file, meta, answer });
             }
-            Err(refused) => drop(answer.try_send(Err(ProposeError::Refused(refused)))),
+            Err(refused) => drop(answer.send(Err(ProposeError::Refused(refused)))),
         }
     }
 
@@ -419,18 +425,44 @@ impl<R: Send + 'static> EventLoop<R> {
             && let Some((_, answer)) = self.reads.remove(at)
         {
             // The caller may have gone away.
-            let _ = answer.try_send(index.ok_or(ProposeError::Lost));
+            let _ = answer.send(index.ok_or(ProposeError::Lost));
         }
     }
 
     fn fail_waiting(&mut self, why: &ProposeError) {
         for waiter in self.waiting.drain(..) {
             // The caller may have gone away.
-            let _ = waiter.answer.try_send(Err(why.clone()));
+            let _ = waiter.answer.send(Err(why.clone()));
         }
         for (_, answer) in self.reads.drain(..) {
-            let _ = answer.try_send(Err(why.clone()));
+            let _ = answer.send(Err(why.clone()));
         }
+    }
+}
+
+/// The core's next deadline. It changes less often than the core is asked.
+#[derive(Default)]
+struct Alarm {
+    at: Option<Instant>,
+    timer: Option<Timer>,
+}
+
+impl Alarm {
+    fn set(&mut self, at: Option<Instant>) {
+        if self.at != at || self.timer.is_none() {
+            self.at = at;
+            self.timer = at.map(Timer::at);
+        }
+    }
+
+    /// Ready once when the time has come.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(timer) = &mut self.timer else {
+            return Poll::Pending;
+        };
+        ready!(Pin::new(timer).poll(cx));
+        self.timer = None;
+        Poll::Ready(())
     }
 }
 
@@ -471,7 +503,7 @@ fn answer_for<R>(waiting: &mut VecDeque<Waiter<R>>, index: u64, term: u64) -> Op
             return Some(waiter.answer);
         }
         // The caller may have gone away.
-        let _ = waiter.answer.try_send(Err(ProposeError::Lost));
+        let _ = waiter.answer.send(Err(ProposeError::Lost));
     }
     None
 }

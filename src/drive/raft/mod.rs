@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_channel::oneshot;
 use smol::channel::{Receiver, Sender};
 use smol::io::{AsyncRead, AsyncWrite};
 
@@ -128,7 +129,7 @@ pub struct Applied<R> {
     pub reply: Option<R>,
 }
 
-type Answer<R> = Sender<Result<Applied<R>, ProposeError>>;
+type Answer<R> = oneshot::Sender<Result<Applied<R>, ProposeError>>;
 
 /// What the core's task is told.
 enum Command<R> {
@@ -138,92 +139,71 @@ enum Command<R> {
         answer: Answer<R>,
     },
     ReadIndex {
-        answer: Sender<Result<u64, ProposeError>>,
+        answer: oneshot::Sender<Result<u64, ProposeError>>,
     },
     Restore {
         file: File,
         archive_index: u64,
-        answer: Sender<Result<(), ProposeError>>,
+        answer: oneshot::Sender<Result<(), ProposeError>>,
     },
     Status {
-        answer: Sender<raft::Status>,
+        answer: oneshot::Sender<raft::Status>,
     },
     /// Writes up to this number are synced.
-    Persisted {
-        number: u64,
-    },
+    Persisted { number: u64 },
     /// More was applied, which was asked for.
     Applied,
     /// Whether the log is due for cutting, and the first entry to keep then.
-    CompactionDue {
-        keep_from: Option<u64>,
-    },
+    CompactionDue { keep_from: Option<u64> },
     /// The state machine holds everything up to this index durably; 0 when that failed.
-    Durable {
-        index: u64,
-        keep_from: u64,
-    },
+    Durable { index: u64, keep_from: u64 },
     /// The log on disk was cut, or could not be.
     Compacted,
     /// Describe the state machine at an applied index.
     SnapshotMeta {
         index: u64,
-        answer: Sender<Option<SnapshotMeta>>,
+        answer: oneshot::Sender<Option<SnapshotMeta>>,
     },
     /// Change the membership.
     Change {
         change: ConfChange,
-        answer: Sender<Result<u64, ProposeError>>,
+        answer: oneshot::Sender<Result<u64, ProposeError>>,
     },
     /// A restore ended.
-    Restored {
-        ok: bool,
-    },
+    Restored { ok: bool },
     /// Another server asks; the answer goes back on its connection.
     Asked {
         from: ServerId,
         message: Message,
         /// The snapshot that came with the request.
         data: Option<File>,
-        answer: Sender<Message>,
+        answer: oneshot::Sender<Message>,
     },
     /// Begin a cluster with these servers.
     Found {
         configuration: Configuration,
-        answer: Sender<Result<(), ProposeError>>,
+        answer: oneshot::Sender<Result<(), ProposeError>>,
     },
     /// A server seems to be gone.
-    Suspect {
-        peer: ServerId,
-    },
+    Suspect { peer: ServerId },
     /// Another server answered.
-    Heard {
-        from: ServerId,
-        message: Message,
-    },
+    Heard { from: ServerId, message: Message },
     /// A request got no answer and will get none.
-    Failed {
-        to: ServerId,
-        seq: u64,
-    },
+    Failed { to: ServerId, seq: u64 },
     /// A snapshot was taken for a follower, or could not be.
     SnapshotTaken {
         to: ServerId,
         snapshot: Option<StateFile>,
     },
     /// The state machine was replaced by the leader's snapshot, or could not be.
-    Installed {
-        ok: bool,
-    },
+    Installed { ok: bool },
     /// Hand leadership over.
     Transfer {
         to: Option<ServerId>,
-        answer: Sender<Result<ServerId, ProposeError>>,
+        answer: oneshot::Sender<Result<ServerId, ProposeError>>,
     },
     /// The disk refuses writes; the thread keeps trying.
-    DiskFault {
-        text: String,
-    },
+    DiskFault { text: String },
     /// The disk takes writes again.
     DiskRecovered,
 }
@@ -250,7 +230,7 @@ enum ApplyJob<R> {
     Restore {
         file: File,
         meta: SnapshotMeta,
-        answer: Sender<Result<(), ProposeError>>,
+        answer: oneshot::Sender<Result<(), ProposeError>>,
     },
     /// Replace the state by the leader's.
     Install {
@@ -324,9 +304,9 @@ impl<R: Send + 'static> RaftHandle<R> {
         if let Some(why) = self.disk_fault() {
             return Err(ProposeError::Disk(why));
         }
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::Propose { kind, data, answer }).await?;
-        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+        result.await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
     /// Confirms leadership with a quorum; the index to have applied before reading.
@@ -334,9 +314,9 @@ impl<R: Send + 'static> RaftHandle<R> {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn read_index(&self) -> Result<u64, ProposeError> {
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::ReadIndex { answer }).await?;
-        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+        result.await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
     /// Whether this server may answer reads at this moment without asking the others: it leads, and nobody
@@ -366,13 +346,13 @@ impl<R: Send + 'static> RaftHandle<R> {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn found(&self, configuration: Configuration) -> Result<(), ProposeError> {
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::Found {
             configuration,
             answer,
         })
         .await?;
-        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+        result.await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
     /// Says that a server seems to be gone, so that a follower of it need not wait long to replace it.
@@ -386,23 +366,23 @@ impl<R: Send + 'static> RaftHandle<R> {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn restore(&self, file: File, archive_index: u64) -> Result<(), ProposeError> {
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::Restore {
             file,
             archive_index,
             answer,
         })
         .await?;
-        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+        result.await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
     /// Describes the state machine as it is after applying `index`; `None` if that is not known any more.
     pub async fn snapshot_meta(&self, index: u64) -> Option<SnapshotMeta> {
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::SnapshotMeta { index, answer })
             .await
             .ok()?;
-        result.recv().await.ok().flatten()
+        result.await.ok().flatten()
     }
 
     /// Changes the membership; the change is done once the index returned is applied.
@@ -410,9 +390,9 @@ impl<R: Send + 'static> RaftHandle<R> {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn change_membership(&self, change: ConfChange) -> Result<u64, ProposeError> {
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::Change { change, answer }).await?;
-        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+        result.await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
     /// Hands leadership to a voter, or to the one that has most of the log; to whom.
@@ -423,9 +403,9 @@ impl<R: Send + 'static> RaftHandle<R> {
         &self,
         to: Option<ServerId>,
     ) -> Result<ServerId, ProposeError> {
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::Transfer { to, answer }).await?;
-        result.recv().await.unwrap_or(Err(ProposeError::Shutdown))
+        result.await.unwrap_or(Err(ProposeError::Shutdown))
     }
 
     /// Takes in what another server asks on a connection, until it ends.
@@ -441,9 +421,9 @@ impl<R: Send + 'static> RaftHandle<R> {
 
     /// The core's own view of itself; `None` during shutdown.
     pub async fn status(&self) -> Option<raft::Status> {
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         self.send(Command::Status { answer }).await.ok()?;
-        result.recv().await.ok()
+        result.await.ok()
     }
 
     /// Who leads.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
+use futures_channel::oneshot;
 use smol::channel::Sender;
 
 use super::event_loop::EventLoop;
@@ -28,7 +29,7 @@ pub(super) struct Outside<R> {
 
 /// A request of another server that has no answer yet.
 pub(super) struct Asked {
-    answer: Sender<Message>,
+    answer: oneshot::Sender<Message>,
     data: Option<File>,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct AskedTable {
 impl AskedTable {
     fn add(&mut self, asked: Asked) -> u64 {
         if self.waiting.len() >= MAX_ASKED {
-            self.waiting.retain(|_, asked| !asked.answer.is_closed());
+            self.waiting.retain(|_, asked| !asked.answer.is_canceled());
         }
         self.next += 1;
         self.waiting.insert(self.next, asked);
@@ -57,7 +58,7 @@ impl<R: Send + 'static> EventLoop<R> {
         from: &ServerId,
         message: Message,
         data: Option<File>,
-        answer: Sender<Message>,
+        answer: oneshot::Sender<Message>,
     ) {
         let seq = self.asked.add(Asked { answer, data });
         let now = self.time();
@@ -70,7 +71,7 @@ impl<R: Send + 'static> EventLoop<R> {
             if !message.is_request() {
                 if let Some(asked) = self.asked.waiting.remove(&message.seq()) {
                     // The connection may have ended.
-                    let _ = asked.answer.try_send(message);
+                    let _ = asked.answer.send(message);
                 }
                 continue;
             }

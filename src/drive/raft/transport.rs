@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_channel::oneshot;
 use smol::Unblock;
 use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
@@ -22,8 +23,8 @@ use super::Command;
 use crate::drive::clock::{self, Instant};
 use crate::drive::runtime::{Handle, Task};
 use crate::drive::tasks::TaskSet;
-use crate::net::dial;
 use crate::net::message::MessageReader;
+use crate::net::{Async, dial};
 use crate::raft::rpc::{self, RpcError};
 use crate::raft::{Message, ServerId};
 use crate::store::snapshot::archive;
@@ -205,7 +206,7 @@ async fn dial(
     network: &Network,
     peer: &str,
     address: &str,
-) -> io::Result<smol::Async<std::net::TcpStream>> {
+) -> io::Result<Async<std::net::TcpStream>> {
     let to = network
         .directory
         .address(peer)
@@ -371,7 +372,7 @@ pub(super) async fn serve<R: Send + 'static>(
 }
 
 /// An answer that is on its way, or a refusal.
-type Answering = Result<Receiver<Message>, RpcError>;
+type Answering = Result<oneshot::Receiver<Message>, RpcError>;
 
 async fn read_requests<R: Send + 'static>(
     network: &Network,
@@ -402,7 +403,7 @@ async fn read_requests<R: Send + 'static>(
             }
             _ => None,
         };
-        let (answer, result) = smol::channel::bounded(1);
+        let (answer, result) = oneshot::channel();
         let from = identify(network, &incoming.from);
         if leader.is_none() && matches!(incoming.message, Message::AppendEntries(_)) {
             *leader = Some(from.clone());
@@ -470,7 +471,7 @@ async fn write_answers(
             },
         };
         let mut bytes = match answering {
-            Ok(result) => match result.recv().await {
+            Ok(result) => match result.await {
                 Ok(message) => answer(network, &message)?,
                 // The core will not answer: the peer learns it by the connection's end.
                 Err(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
@@ -480,9 +481,10 @@ async fn write_answers(
         // What the core answered meanwhile leaves with it.
         while next.is_none()
             && bytes.len() < GATHERED
-            && let Ok(answering) = answers.try_recv()
+            && let Ok(mut answering) = answers.try_recv()
         {
-            let ready = answering.as_ref().ok().and_then(|r| r.try_recv().ok());
+            let result = answering.as_mut().ok();
+            let ready = result.and_then(|result| result.try_recv().ok().flatten());
             match ready {
                 Some(message) => bytes.append(&mut answer(network, &message)?),
                 None => next = Some(answering),
