@@ -147,6 +147,17 @@ fn keys(dc: &mut Datacenter) {
         .expect("a thread that ends")
         .expect("an answer");
     assert_eq!(woken, "three");
+    // More than goes over the wire at once.
+    for n in 0..40 {
+        let value = char::from(b'a' + n % 26).to_string().repeat(20_000);
+        dc.must("c1", "PUT", &format!("/v1/kv/a/large/{n:02}"), &value);
+    }
+    for target in ["/v1/kv/a/large/?recurse", "/v1/kv/a/?keys"] {
+        let target = format!("{target}&consistent");
+        let listed = dc.must("c1", "GET", &target, "");
+        assert_eq!(listed.matches("a/large/").count(), 40);
+        assert!(listed == dc.must("s1", "GET", &target, ""), "{target}");
+    }
     assert_eq!(
         dc.must("c1", "DELETE", "/v1/kv/a/?recurse", "").trim(),
         "true"
