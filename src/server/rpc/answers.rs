@@ -28,7 +28,7 @@ const LARGE: usize = 256 << 10;
 /// What is written of them at once.
 const PIECE: usize = 64 << 10;
 /// How long a caller may take for a piece.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_secs(20);
 
 /// What is to be sent.
 pub(super) enum Answer {
