@@ -5,10 +5,11 @@
 //! others, as `retry_join` has it, and again when that reached nobody. Checked all the while: no process of a member is told of a user event
 //! twice. Checked after the healing: everybody sees everybody, and news reach all of them once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use consul_lite::gossip::{Config, Event, Keyring};
+use consul_lite::gossip::{Config, Event, Keyring, Pool};
+use consul_lite::structs::MemberStatus;
 
 use super::scenario::{Outcome, Totals, all, ensure, formed, lan, totals};
 use super::world::{World, ms, s};
@@ -208,11 +209,39 @@ pub fn chaos(seed: u64, trace: bool) -> Outcome {
     Ok(end)
 }
 
+/// Makes those acquainted of whom none knows of the others: processes that have forgotten everything, joined one
+/// another while the others were out of reach, and so had no reason to ask again. No protocol finds who is known
+/// by nobody; it takes somebody's `consul join`.
+fn introduce(world: &mut World) {
+    let n = world.nodes.len();
+    let number: HashMap<&str, usize> = (0..n).map(|i| (&world.nodes[i].name[..], i)).collect();
+    let mut group: Vec<usize> = (0..n).collect();
+    for i in 0..n {
+        let members = world.nodes[i].pool.iter().flat_map(Pool::members);
+        // Who has left is not tried again.
+        let tried = members.filter(|m| m.status != MemberStatus::Left);
+        for other in tried.filter_map(|m| number.get(&m.name[..])) {
+            let (from, to) = (group[i], group[*other]);
+            group
+                .iter_mut()
+                .filter(|g| **g == from)
+                .for_each(|g| *g = to);
+        }
+    }
+    for i in 1..n {
+        if !group[..i].contains(&group[i]) {
+            world.note(&format!("n{i} is introduced to n0"));
+            world.join(i, 0);
+        }
+    }
+}
+
 fn heal(world: &mut World, pending: Vec<(Duration, Undo)>) -> Result<(), String> {
     let n = world.nodes.len();
     world.note("all faults end");
     (world.loss, world.duplication, world.stragglers) = (0.0, 0.0, 0.0);
     world.cuts.clear();
+    world.groups.fill(0);
     pending.into_iter().for_each(|(_, what)| undo(world, what));
     let left = |world: &World, i: usize| {
         let told = &world.nodes[i].events[world.nodes[i].born..];
@@ -229,6 +258,7 @@ fn heal(world: &mut World, pending: Vec<(Duration, Undo)>) -> Result<(), String>
         world.run(s(1));
         retry_join(world);
     }
+    introduce(world);
     let together = world.until("all are together again", HEALING, |w| w.all_see(&everybody));
     together.map_err(|e| e + &world.picture())?;
     // One that has missed events, whose clock is behind, would fire one that others take for an old one.
