@@ -145,6 +145,8 @@ impl Agent {
         let id = service.id.clone();
         let before: Vec<HealthCheck> = self.local.checks_for_service(&id, false);
         let ids = check_ids(&id, &new.checks);
+        // As they were before: of two definitions with one ID the last counts.
+        let known: Vec<Option<HealthCheck>> = ids.iter().map(|id| self.local.check(id)).collect();
         self.local.add_service(service.clone(), &new.token)?;
         if let (Some(persist), true) = (self.persist.clone(), new.persist) {
             let file = PersistedService {
@@ -155,9 +157,9 @@ impl Agent {
             let id = id.clone();
             smol::unblock(move || persist.save_service(&id, &file)).await?;
         }
-        for (check_id, definition) in ids.iter().zip(new.checks) {
+        for ((check_id, definition), known) in ids.iter().zip(new.checks).zip(known) {
             let mut health = health_of_type(check_id.clone(), &definition, &new.service);
-            if let Some(known) = self.local.check(check_id) {
+            if let Some(known) = known {
                 health.status = known.status;
                 health.output = known.output;
             }

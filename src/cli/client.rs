@@ -3,7 +3,7 @@
 //! Source: `docs/reference/cli.md` section 2.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::command::error;
 use crate::codec::Deserialize;
@@ -374,27 +374,39 @@ fn tls_options(args: &Parsed, verify: bool) -> ClientTls {
 
 /// A file that is not there is told whatever the scheme.
 fn check_files(options: &ClientTls) -> Result<(), String> {
-    let missing = |what: &str, path: &Option<PathBuf>| match path {
-        Some(path) => match fs::metadata(path) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(format!(
-                "Error loading {what}: open {}: {}",
-                path.display(),
-                dial::errno_text(&e)
-            )),
-        },
-        None => Ok(()),
+    let fault = |doing: &str, path: &Path, e: std::io::Error| {
+        format!("{doing} {}: {}", path.display(), dial::errno_text(&e))
     };
+    // What Go looks for in a file of PEM data.
+    let has = |text: &[u8], mark: &str| String::from_utf8_lossy(text).contains(mark);
     if options.cert_file.is_some() != options.key_file.is_some() {
         return Err("both client cert and client key must be provided".to_owned());
     }
-    for path in [&options.cert_file, &options.key_file]
-        .into_iter()
-        .flatten()
-    {
-        fs::metadata(path)
-            .map_err(|e| format!("open {}: {}", path.display(), dial::errno_text(&e)))?;
+    let own = [
+        (&options.cert_file, "certificate", "-----BEGIN CERTIFICATE"),
+        (&options.key_file, "key", "PRIVATE KEY-----"),
+    ];
+    for (path, what, mark) in own {
+        let Some(path) = path else { continue };
+        let text = fs::read(path).map_err(|e| fault("open", path, e))?;
+        if !has(&text, mark) {
+            return Err(format!("tls: failed to find any PEM data in {what} input"));
+        }
     }
-    missing("CA File", &options.ca_file)?;
-    missing("CA Path", &options.ca_path)
+    if let Some(path) = &options.ca_file {
+        let doing = "Error loading CA File: open";
+        let text = fs::read(path).map_err(|e| fault(doing, path, e))?;
+        if !has(&text, "-----BEGIN CERTIFICATE") {
+            return Err(format!(
+                "Error loading CA File: Couldn't parse PEM in: {}",
+                path.display()
+            ));
+        }
+    }
+    match &options.ca_path {
+        Some(path) => fs::metadata(path)
+            .map(drop)
+            .map_err(|e| fault("lstat", path, e)),
+        None => Ok(()),
+    }
 }

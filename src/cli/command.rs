@@ -113,6 +113,10 @@ impl Command {
                     Err(FlagError::Wrong(why)) => {
                         error(&why);
                         error(flags.go_usage().trim_end());
+                        if self.help.starts_with("Usage: consul operator ") {
+                            // These say it once more, after the usage.
+                            error(&format!("Failed to parse args: {why}"));
+                        }
                         FAILED
                     }
                 }

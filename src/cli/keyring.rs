@@ -72,7 +72,7 @@ fn run(call: &Invocation) -> u8 {
         + usize::from(primary);
     let (local, relays) = (args.bool("local-only"), args.int("relay-factor"));
     let (progress, method, key) = match (asked, install, using, remove) {
-        (0, ..) => return call.misuse(""),
+        (0, ..) => return call.fail(call.help()),
         (1, ..) if list => ("Gathering installed encryption keys...", Method::GET, ""),
         (1, ..) if primary => (
             "Gathering installed primary encryption keys...",

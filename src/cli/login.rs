@@ -38,6 +38,8 @@ pub const LOGOUT: Command = simple(
     logout,
 );
 
+const NO_ARGUMENTS: &str = "Should have no non-flag arguments.";
+
 fn login_flags() -> FlagSet {
     namespace_flags()
         .command("method", Kind::String, "The auth method to log in through.")
@@ -65,6 +67,9 @@ fn login_flags() -> FlagSet {
 
 fn login(call: &Invocation) -> u8 {
     let args = &call.args;
+    if !args.args().is_empty() {
+        return call.fail(NO_ARGUMENTS);
+    }
     for flag in ["method", "token-sink-file", "bearer-token-file"] {
         if args.string(flag).is_empty() {
             return call.fail(format!("Missing required '-{flag}' flag"));
@@ -135,6 +140,9 @@ fn sink(path: &Path, secret: &str) -> std::io::Result<()> {
 }
 
 fn logout(call: &Invocation) -> u8 {
+    if !call.args.args().is_empty() {
+        return call.fail(NO_ARGUMENTS);
+    }
     let client = match Client::new(&call.args) {
         Ok(client) => client,
         Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),

@@ -101,6 +101,16 @@ impl Decoder {
         None
     }
 
+    /// A whole number, of the type that Go calls `go`.
+    fn int(&mut self, path: &str, value: &Value<'_>, go: &str) -> Option<Tree> {
+        match value {
+            Value::Int(value) => Some(Tree::Int(*value)),
+            Value::Uint(value) => Some(Tree::Int(i64::try_from(*value).unwrap_or(i64::MAX))),
+            Value::F64(value) => Some(Tree::Int(*value as i64)),
+            _ => self.unconvertible(path, go, value),
+        }
+    }
+
     fn value(&mut self, path: &str, value: &Value<'_>, kind: Kind) -> Option<Tree> {
         if matches!(value, Value::Nil) {
             return None;
@@ -114,20 +124,19 @@ impl Decoder {
                 Value::Bool(value) => Some(Tree::Bool(*value)),
                 _ => self.unconvertible(path, "bool", value),
             },
-            Kind::Int => match value {
-                Value::Int(value) => Some(Tree::Int(*value)),
-                Value::Uint(value) => Some(Tree::Int(i64::try_from(*value).unwrap_or(i64::MAX))),
-                Value::F64(value) => Some(Tree::Int(*value as i64)),
-                _ => self.unconvertible(path, "int", value),
-            },
-            Kind::Uint => match self.value(path, value, Kind::Int) {
+            Kind::Int => self.int(path, value, "int"),
+            Kind::Uint(go) => match self.int(path, value, go) {
                 Some(Tree::Int(number)) if number < 0 => {
+                    // JSON has but one kind of number.
+                    let shown = match self.format {
+                        Format::Hcl => number.to_string(),
+                        Format::Json => format!("{:.6}", number as f64),
+                    };
                     self.wrong
-                        .push(format!("cannot parse '{path}', {number} overflows uint"));
+                        .push(format!("cannot parse '{path}', {shown} overflows uint"));
                     None
                 }
-                Some(Tree::Int(number)) => Some(Tree::Int(number)),
-                _ => None,
+                other => other,
             },
             Kind::Float => match value {
                 Value::Int(value) => Some(Tree::Float(*value as f64)),

@@ -10,8 +10,8 @@ pub(super) enum Kind {
     Bool,
     /// Replaces.
     Int,
-    /// A number of at least 0. Replaces.
-    Uint,
+    /// A number of at least 0, and the type that Go says it is. Replaces.
+    Uint(&'static str),
     /// Replaces.
     Float,
     /// Text, durations and addresses included. Replaces.
@@ -62,8 +62,8 @@ const fn int(name: &'static str) -> Key {
     key(name, Kind::Int)
 }
 
-const fn uint(name: &'static str) -> Key {
-    key(name, Kind::Uint)
+const fn uint(name: &'static str, go: &'static str) -> Key {
+    key(name, Kind::Uint(go))
 }
 
 const fn float(name: &'static str) -> Key {
@@ -301,10 +301,10 @@ static DNS: &[Key] = &[
     object(
         "soa",
         &[
-            uint("refresh"),
-            uint("retry"),
-            uint("expire"),
-            uint("min_ttl"),
+            uint("refresh", "uint32"),
+            uint("retry", "uint32"),
+            uint("expire", "uint32"),
+            uint("min_ttl", "uint32"),
         ],
     ),
     bool("use_cache"),
@@ -397,8 +397,8 @@ static LIMITS: &[Key] = &[
     float("rpc_rate"),
     int("rpc_max_burst"),
     int("rpc_max_conns_per_client"),
-    uint("kv_max_value_size"),
-    uint("txn_max_req_len"),
+    uint("kv_max_value_size", "uint64"),
+    uint("txn_max_req_len", "uint64"),
     object(
         "request_limits",
         &[str("mode"), float("read_rate"), float("write_rate")],
@@ -484,7 +484,7 @@ pub(super) static ROOT: &[Key] = &[
             bool("disable_upgrade_migration"),
             str("last_contact_threshold"),
             int("max_trailing_logs"),
-            uint("min_quorum"),
+            uint("min_quorum", "uint"),
             str("redundancy_zone_tag"),
             str("server_stabilization_time"),
             str("upgrade_version_tag"),

@@ -30,6 +30,8 @@ const SMALL_MESSAGE: usize = 4096;
 const MAX_LARGE: usize = 16;
 /// Silence after which a TCP connection is closed.
 const TCP_IDLE: Duration = Duration::from_secs(8);
+/// Longest wait for the rest of a message whose length has come.
+const TCP_READ: Duration = Duration::from_secs(2);
 /// Longest wait for a client to take its answer over TCP.
 const TCP_WRITE: Duration = Duration::from_secs(8);
 /// Largest datagram that is read.
@@ -263,7 +265,7 @@ async fn connection(
         };
         let mut packet = vec![0; length];
         let rest = stream.read_exact(&mut packet);
-        if !drive::timeout(TCP_IDLE, rest).await.map_err(silent)?? {
+        if !drive::timeout(TCP_READ, rest).await.map_err(silent)?? {
             return Ok(());
         }
         let bytes = match read(&packet) {

@@ -3,6 +3,7 @@
 //! Source: `docs/reference/http-1.md` section 1.12.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use hyper::header::{HeaderName, HeaderValue};
@@ -27,6 +28,7 @@ pub struct Ctx {
     /// Settings that a reload may change.
     live: RwLock<Live>,
     agent: OnceLock<Arc<Agent>>,
+    max_conns_per_client: AtomicUsize,
     pub(super) kept: Kept,
 }
 
@@ -64,7 +66,7 @@ pub struct Settings {
     pub kv_max_value_size: usize,
     /// `limits.txn_max_req_len`, in bytes.
     pub txn_max_req_len: usize,
-    /// `limits.http_max_conns_per_client`; 0 is no limit.
+    /// `limits.http_max_conns_per_client` to begin with; 0 is no limit.
     pub max_conns_per_client: usize,
     /// How long a client may make the server wait.
     pub patience: Patience,
@@ -113,6 +115,7 @@ impl Ctx {
         Ctx {
             delegate,
             events,
+            max_conns_per_client: AtomicUsize::new(settings.max_conns_per_client),
             settings,
             live: RwLock::new(live),
             agent: OnceLock::new(),
@@ -134,6 +137,16 @@ impl Ctx {
     /// Takes over what a reload changed.
     pub fn reload(&self, live: Live) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+
+    /// Limits a client's connections from now on; 0 is no limit.
+    pub fn limit_clients(&self, connections: usize) {
+        self.max_conns_per_client.store(connections, Relaxed);
+    }
+
+    /// How many connections a client may have; 0 is no limit.
+    pub(super) fn max_conns_per_client(&self) -> usize {
+        self.max_conns_per_client.load(Relaxed)
     }
 
     /// The token of requests that bring none.

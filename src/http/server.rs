@@ -33,16 +33,12 @@ pub struct Server {
 impl Server {
     /// A server that spawns on `handle` and ends with `shutdown`.
     pub fn new(ctx: Arc<Ctx>, handle: Handle, shutdown: Shutdown) -> Server {
-        let clients = Clients {
-            max: ctx.settings.max_conns_per_client,
-            open: Mutex::default(),
-        };
         Server {
             ctx,
             router: Arc::new(Router::new(tables())),
             handle,
             shutdown,
-            clients: Arc::new(clients),
+            clients: Arc::default(),
         }
     }
 
@@ -85,7 +81,7 @@ impl Accepting {
     }
 
     fn connection(&self, incoming: Incoming, peer: Peer) {
-        let Some(seat) = Seat::take(&self.clients, peer) else {
+        let Some(seat) = Seat::take(&self.clients, peer, self.ctx.max_conns_per_client()) else {
             return;
         };
         let phase = SharedPhase::default();
@@ -108,8 +104,8 @@ impl Accepting {
 }
 
 /// Who has how many connections.
+#[derive(Default)]
 struct Clients {
-    max: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -120,17 +116,17 @@ struct Seat {
 }
 
 impl Seat {
-    fn take(clients: &Arc<Clients>, peer: Peer) -> Option<Seat> {
+    fn take(clients: &Arc<Clients>, peer: Peer, max: usize) -> Option<Seat> {
         let limited = |ip: &IpAddr| {
             let mut open = clients.open.lock().unwrap_or_else(PoisonError::into_inner);
             let count = open.entry(*ip).or_default();
-            let free = *count < clients.max;
+            let free = *count < max;
             if free {
                 *count += 1;
             }
             free
         };
-        let ip = peer.ip().filter(|_| clients.max > 0);
+        let ip = peer.ip().filter(|_| max > 0);
         if let Some(ip) = &ip
             && !limited(ip)
         {

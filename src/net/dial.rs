@@ -13,6 +13,24 @@ use smol::future::FutureExt;
 
 use crate::structs::{Error, Result};
 
+/// The names of TCP ports that Go knows without asking the system.
+const PORTS: [(&str, u16); 14] = [
+    ("ftp", 21),
+    ("ftps", 990),
+    ("gopher", 70),
+    ("http", 80),
+    ("https", 443),
+    ("imap2", 143),
+    ("imap3", 220),
+    ("imaps", 993),
+    ("pop3", 110),
+    ("pop3s", 995),
+    ("smtp", 25),
+    ("ssh", 22),
+    ("telnet", 23),
+    ("domain", 53),
+];
+
 /// Splits `host:port` and `[v6]:port`.
 ///
 /// # Errors
@@ -59,12 +77,14 @@ pub fn with_port(address: &str, port: u16) -> String {
 /// Go's words, without the operation in front.
 pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     let (host, port) = split_host_port(address)?;
-    let number: u16 = match port.parse() {
-        Ok(n) => n,
-        Err(_) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+    let named = PORTS.iter().find(|p| p.0.eq_ignore_ascii_case(port));
+    let number: u16 = match (port.parse(), named) {
+        (Ok(n), _) => n,
+        (_, Some((_, n))) => *n,
+        _ if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
             return Err(Error::new(format!("address {port}: invalid port")));
         }
-        Err(_) => return Err(Error::new(format!("address tcp/{port}: unknown port"))),
+        _ => return Err(Error::new(format!("address tcp/{port}: unknown port"))),
     };
     let host = if host.is_empty() { "127.0.0.1" } else { host };
     if let Ok(ip) = host.parse::<IpAddr>() {

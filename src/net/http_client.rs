@@ -149,7 +149,8 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>> {
             own.push(key);
         }
     }
-    if !own.contains(&ACCEPT_ENCODING) {
+    // Go asks for no compression of what has no body.
+    if !own.contains(&ACCEPT_ENCODING) && method != Method::HEAD {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
     if !own.contains(&CONNECTION) {

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -37,19 +37,39 @@ pub struct UnixSocket {
     pub group: Option<u32>,
 }
 
+/// How a TLS listener shakes hands: with what it was given last.
+pub struct Handshakes(RwLock<Arc<tls::ServerConfig>>);
+
+impl Handshakes {
+    /// With this to begin with.
+    pub fn new(config: Arc<tls::ServerConfig>) -> Arc<Handshakes> {
+        Arc::new(Handshakes(RwLock::new(config)))
+    }
+
+    /// With this from now on; connections that are open stay as they are.
+    pub fn renew(&self, config: Arc<tls::ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        let config = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(config.clone())
+    }
+}
+
 /// What to listen on.
 #[derive(Clone)]
 pub enum ListenerConfig {
     /// Plain TCP.
     Tcp(SocketAddr),
     /// TLS over TCP.
-    Tls(SocketAddr, Arc<tls::ServerConfig>),
+    Tls(SocketAddr, Arc<Handshakes>),
     /// A unix socket.
     Unix(UnixSocket),
 }
 
 enum Bound {
-    Tcp(Async<TcpListener>, Option<TlsAcceptor>),
+    Tcp(Async<TcpListener>, Option<Arc<Handshakes>>),
     Unix(Async<UnixListener>, SocketFile),
 }
 
@@ -86,9 +106,7 @@ impl Listener {
     pub fn bind(config: ListenerConfig) -> io::Result<Listener> {
         Ok(Listener(match config {
             ListenerConfig::Tcp(addr) => Bound::Tcp(bind_tcp(addr)?, None),
-            ListenerConfig::Tls(addr, tls) => {
-                Bound::Tcp(bind_tcp(addr)?, Some(TlsAcceptor::from(tls)))
-            }
+            ListenerConfig::Tls(addr, tls) => Bound::Tcp(bind_tcp(addr)?, Some(tls)),
             ListenerConfig::Unix(socket) => {
                 let (listener, file) = bind_unix(socket)?;
                 Bound::Unix(listener, file)
@@ -123,7 +141,7 @@ impl Listener {
                 tune(stream.get_ref());
                 let incoming = Incoming {
                     stream: Stream::Tcp(stream),
-                    tls: tls.clone(),
+                    tls: tls.as_ref().map(|tls| tls.acceptor()),
                 };
                 Ok((incoming, Peer::Ip(addr)))
             }

@@ -30,7 +30,7 @@ mod tls_options;
 pub mod udp;
 pub mod url;
 
-pub use listener::{Incoming, Listener, ListenerConfig, UnixSocket, group_id, user_id};
+pub use listener::{Handshakes, Incoming, Listener, ListenerConfig, UnixSocket, group_id, user_id};
 pub use reactor::{Async, Timer, block_on, when_woken};
 pub use stream::{Peer, Stream};
 #[cfg(not(feature = "tls"))]

@@ -123,6 +123,32 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         .map_err(|e| Error::new(handshake_text(&e, server_name)))
 }
 
+/// Go's words for a certificate of other names, which are given as `DnsName("a")` and `IpAddress(1.2.3.4)`.
+fn not_valid_for(wanted: &str, presented: &[String]) -> String {
+    let is_ip = wanted.parse::<std::net::IpAddr>().is_ok();
+    let kind = if is_ip { "IpAddress(" } else { "DnsName(" };
+    let names: Vec<&str> = presented
+        .iter()
+        .filter_map(|name| name.strip_prefix(kind)?.strip_suffix(')'))
+        .map(|name| name.trim_matches('"'))
+        .collect();
+    match (names.is_empty(), is_ip) {
+        (true, true) => format!(
+            "x509: cannot validate certificate for {wanted} because it doesn't contain any IP SANs"
+        ),
+        (true, false) => {
+            format!("x509: certificate is not valid for any names, but wanted to match {wanted}")
+        }
+        (false, _) => format!(
+            "x509: certificate is valid for {}, not {wanted}",
+            names.join(", ")
+        ),
+    }
+}
+
+/// Go's words for a certificate that nobody known has signed.
+const UNTRUSTED: &str = "x509: certificate signed by unknown authority";
+
 fn handshake_text(error: &io::Error, server_name: &str) -> String {
     let tls = error
         .get_ref()
@@ -130,17 +156,20 @@ fn handshake_text(error: &io::Error, server_name: &str) -> String {
     match tls {
         Some(rustls::Error::InvalidCertificate(why)) => match why {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "x509: certificate signed by unknown authority".to_owned()
+                UNTRUSTED.to_owned()
             }
+            // One that signed itself and is not among the authorities.
+            other if format!("{other:?}").contains("CaUsedAsEndEntity") => UNTRUSTED.to_owned(),
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => {
                 "x509: certificate has expired or is not yet valid".to_owned()
             }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("x509: certificate is not valid for {server_name}")
+            CertificateError::NotValidForNameContext { presented, .. } => {
+                not_valid_for(server_name, presented)
             }
+            CertificateError::NotValidForName => not_valid_for(server_name, &[]),
             other => format!("x509: {other}"),
         },
         Some(rustls::Error::InvalidMessage(_)) => NOT_TLS.to_owned(),

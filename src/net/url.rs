@@ -15,8 +15,8 @@ pub struct Url {
     pub userinfo: Option<String>,
     /// Host without brackets.
     pub host: String,
-    /// Port as written, if any.
-    pub port: Option<u16>,
+    /// Port as written, if any: digits, whose value only whoever connects judges.
+    pub port: Option<String>,
     /// Path and query, beginning with `/`.
     pub target: String,
 }
@@ -55,8 +55,11 @@ impl Url {
             Some((user, host)) => (Some(user.to_owned()), host),
             None => (None, authority),
         };
-        let (host, port) = split_authority(host_port)
-            .ok_or_else(|| fault(&format!("invalid port in host {}", quote(host_port))))?;
+        let (host, port) = split_authority(host_port).map_err(|why| fault(&why))?;
+        let path = tail.split(['?', '#']).next().unwrap_or_default();
+        if let Some(bad) = bad_escape(path) {
+            return Err(fault(&format!("invalid URL escape {}", quote(bad))));
+        }
         if host.is_empty() {
             return Err(Error::new("http: no Host in request URL"));
         }
@@ -64,7 +67,7 @@ impl Url {
             scheme,
             userinfo,
             host: host.to_owned(),
-            port,
+            port: port.map(str::to_owned),
             target: target(tail),
         })
     }
@@ -103,7 +106,8 @@ impl Url {
 
     /// `host:port` to connect to.
     pub fn address(&self) -> String {
-        let port = self.port.unwrap_or(if self.is_tls() { 443 } else { 80 });
+        let usual = if self.is_tls() { "443" } else { "80" };
+        let port = self.port.as_deref().unwrap_or(usual);
         if self.host.contains(':') {
             format!("[{}]:{port}", self.host)
         } else {
@@ -118,7 +122,7 @@ impl Url {
         } else {
             self.host.clone()
         };
-        match self.port {
+        match &self.port {
             Some(port) => format!("{host}:{port}"),
             None => host,
         }
@@ -171,26 +175,29 @@ fn escape_into(out: &mut String, part: &str) {
     }
 }
 
-fn split_authority(text: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(inner) => {
-            let (host, after) = inner.split_once(']')?;
-            let port = if after.is_empty() {
-                None
-            } else {
-                Some(after.strip_prefix(':')?)
-            };
-            (host, port)
-        }
-        None => match text.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
+/// Host and port; else what Go says about them.
+fn split_authority(text: &str) -> std::result::Result<(&str, Option<&str>), String> {
+    let (host, after) = match text.strip_prefix('[') {
+        Some(inner) => inner.split_once(']').ok_or("missing ']' in host")?,
+        None => text.split_at(text.rfind(':').unwrap_or(text.len())),
     };
-    match port {
-        None | Some("") => Some((host, None)),
-        Some(digits) => Some((host, Some(digits.parse().ok()?))),
-    }
+    let port = match after.strip_prefix(':') {
+        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => port,
+        None if after.is_empty() => after,
+        _ => return Err(format!("invalid port {} after host", quote(after))),
+    };
+    Ok((host, (!port.is_empty()).then_some(port)))
+}
+
+/// The first `%` that two hexadecimal digits do not follow, with what follows it.
+fn bad_escape(path: &str) -> Option<&str> {
+    let bytes = path.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    let mut signs = path.match_indices('%').map(|(at, _)| at);
+    let at = signs.find(|at| !digit(at + 1) || !digit(at + 2))?;
+    let end = (at + 3).min(path.len());
+    // Go shows three octets; a character is not cut in two here.
+    Some(path.get(at..end).unwrap_or("%"))
 }
 
 /// Path and query as they go into a request line: rooted, without dot segments and fragment.
@@ -277,7 +284,15 @@ mod tests {
             ),
             (
                 "http://a:b/",
-                "parse \"http://a:b/\": invalid port in host \"a:b\"",
+                "parse \"http://a:b/\": invalid port \":b\" after host",
+            ),
+            (
+                "http://[::1/",
+                "parse \"http://[::1/\": missing ']' in host",
+            ),
+            (
+                "http://a/%zz?%",
+                "parse \"http://a/%zz?%\": invalid URL escape \"%zz\"",
             ),
         ] {
             assert_eq!(Url::parse(text), Err(Error::new(error)));

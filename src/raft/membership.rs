@@ -163,7 +163,7 @@ impl Configuration {
             }
         }
         if self.voters().next().is_none() {
-            return Err(invalid("need at least one voter"));
+            return Err(Error::NoVoter(self.to_string()));
         }
         Ok(())
     }
@@ -247,6 +247,19 @@ impl Configuration {
                 address: address.to_owned(),
             }),
         }
+    }
+}
+
+impl std::fmt::Display for Configuration {
+    /// As Go prints it: `{[{Nonvoter s1 10.0.0.1:8300}]}`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("{[")?;
+        for (n, server) in self.servers.iter().enumerate() {
+            let Server { id, address, .. } = server;
+            let between = if n > 0 { " " } else { "" };
+            write!(f, "{between}{{{:?} {id} {address}}}", server.suffrage)?;
+        }
+        f.write_str("]}")
     }
 }
 
@@ -428,10 +441,7 @@ mod tests {
     fn changes_keep_a_valid_configuration() {
         let one = voters(1);
         let remove = ConfChange::Remove { id: "s0".into() };
-        assert!(matches!(
-            one.after(&remove),
-            Err(Error::InvalidConfiguration(_))
-        ));
+        assert!(matches!(one.after(&remove), Err(Error::NoVoter(_))));
         let demote = ConfChange::Demote { id: "s0".into() };
         assert!(one.after(&demote).is_err());
         let twice = ConfChange::AddVoter {

@@ -181,6 +181,8 @@ pub enum Error {
     ConfChangeInProgress,
     /// The configuration would be invalid, and why.
     InvalidConfiguration(String),
+    /// The configuration, as shown, would have nobody who votes.
+    NoVoter(String),
     /// No such server in the configuration, or not of the kind needed.
     UnknownServer(ServerId),
     /// There is nobody to hand leadership to.
@@ -205,6 +207,7 @@ impl std::fmt::Display for Error {
                 f.write_str("a configuration change is in progress; try again when it is done")
             }
             Error::InvalidConfiguration(why) => write!(f, "invalid configuration: {why}"),
+            Error::NoVoter(shown) => write!(f, "Need at least one voter in configuration: {shown}"),
             Error::UnknownServer(id) => write!(f, "server {id} is not such a member"),
             Error::NoOtherVoter => f.write_str("there is no other voter to hand leadership to"),
             Error::RestoreInProgress => f.write_str("a restore is in progress; try again"),

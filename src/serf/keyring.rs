@@ -29,12 +29,15 @@ pub fn is_encrypted(config: &Config) -> bool {
     !config.encrypt.is_empty() || file(config, Area::Lan).is_some_and(|path| path.exists())
 }
 
+/// How the text about keys that are none begins.
+pub const FAILED: &str = "Failed to configure keyring";
+
 /// The keys of a pool; nothing when its messages are not encrypted.
 ///
 /// # Errors
 /// In Consul's words.
 pub fn set_up(config: &Config, area: Area) -> Result<Option<Keyring>> {
-    let fault = |why: Error| Error::new(format!("Failed to configure keyring: {why}"));
+    let fault = |why: Error| Error::new(format!("{FAILED}: {why}"));
     let given = match config.encrypt.as_str() {
         "" => None,
         key => {

@@ -220,6 +220,10 @@ fn launch(binary: &Path, dir: &Path) -> Process {
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(log2);
+    if binary.is_absolute() {
+        // So that a configuration can name files that lie beside it.
+        command.current_dir(dir);
+    }
     without_own_settings(&mut command);
     let name = binary.display().to_string();
     Process::start(&name, &mut command).unwrap_or_else(|e| panic!("{name} does not start: {e}"))

@@ -159,6 +159,26 @@ fn clients_are_limited_and_places_come_back() {
 }
 
 #[test]
+fn a_reload_limits_clients_from_then_on() {
+    let server = Running::with(|s| s.max_conns_per_client = 0);
+    let mut before: Vec<_> = (0..3).map(|_| server.client()).collect();
+    for c in &mut before {
+        assert_eq!(c.get("/v1/status/leader").unwrap().status, 200);
+    }
+    server.ctx.limit_clients(1);
+    // Those that are there already stay, and were never counted.
+    assert_eq!(before[0].get("/v1/status/leader").unwrap().status, 200);
+    let mut one = server.client();
+    assert_eq!(one.get("/v1/status/leader").unwrap().status, 200);
+    assert!(server.client().get("/v1/status/leader").is_err());
+    server.ctx.limit_clients(2);
+    assert_eq!(
+        server.client().get("/v1/status/leader").unwrap().status,
+        200
+    );
+}
+
+#[test]
 fn a_client_that_goes_away_ends_its_blocking_query() {
     let server = Running::with(|s| s.max_conns_per_client = 1);
     let mut conn = TcpStream::connect(server.addr).unwrap();

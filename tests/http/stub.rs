@@ -206,6 +206,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// What answers behind it.
     pub stub: Arc<Stub>,
+    /// What its handlers share.
+    pub ctx: Arc<Ctx>,
     shutdown: Shutdown,
     thread: Option<JoinHandle<()>>,
 }
@@ -238,10 +240,15 @@ impl Running {
         };
         change(&mut settings);
         let stub = Arc::new(Stub::default());
-        let ctx = Ctx::new(stub.clone(), Arc::new(Buffer::default()), settings, live);
+        let ctx = Arc::new(Ctx::new(
+            stub.clone(),
+            Arc::new(Buffer::default()),
+            settings,
+            live,
+        ));
         let runtime = Runtime::new().unwrap();
         let shutdown = Shutdown::default();
-        let server = Server::new(Arc::new(ctx), runtime.handle(), shutdown.clone());
+        let server = Server::new(ctx.clone(), runtime.handle(), shutdown.clone());
         let bind = |config| runtime.run(async { Listener::bind(config).unwrap() });
         let listener = bind(ListenerConfig::Tcp("127.0.0.1:0".parse().unwrap()));
         let addr = listener.local_addr().unwrap();
@@ -261,6 +268,7 @@ impl Running {
         Running {
             addr,
             stub,
+            ctx,
             shutdown,
             thread: Some(thread),
         }

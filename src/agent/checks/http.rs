@@ -115,7 +115,10 @@ impl HttpProbe {
         for _ in 0..=MAX_REDIRECTS {
             let answer = exchange(&ask, self.tls.as_ref(), expired.as_mut())
                 .await
-                .map_err(|e| self.failure(&text, e))?
+                .map_err(|e| match e.text().starts_with("net/http: invalid method") {
+                    true => e,
+                    false => self.failure(&text, e),
+                })?
                 .ok_or_else(|| self.failure(&text, TIMED_OUT))?;
             let keeps_method = matches!(answer.status, 307 | 308);
             let redirects = keeps_method || matches!(answer.status, 301..=303);

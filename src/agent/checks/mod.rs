@@ -18,7 +18,7 @@ mod udp;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::debug;
+use log::trace;
 use smol::lock::Semaphore;
 
 use super::local::State;
@@ -46,6 +46,17 @@ pub struct Outcome {
     pub status: &'static str,
     /// What the user reads.
     pub output: String,
+    /// Why it counts at once, whatever the thresholds, if it does.
+    pub at_once: Option<AtOnce>,
+}
+
+/// A probe that could not judge what it was to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// The script could not be started.
+    NotInvoked,
+    /// The script took longer than this.
+    TimedOut(Duration),
 }
 
 impl Outcome {
@@ -53,6 +64,7 @@ impl Outcome {
         Self {
             status: super::local::PASSING,
             output: output.into(),
+            at_once: None,
         }
     }
 
@@ -60,6 +72,7 @@ impl Outcome {
         Self {
             status: super::local::WARNING,
             output: output.into(),
+            at_once: None,
         }
     }
 
@@ -67,6 +80,7 @@ impl Outcome {
         Self {
             status: super::local::CRITICAL,
             output: output.into(),
+            at_once: None,
         }
     }
 }
@@ -237,7 +251,7 @@ async fn monitor(
         let permit = permits.acquire().await;
         let outcome = probe.run().await;
         drop(permit);
-        debug!(target: "agent", check = status.check_id(), status = outcome.status; "Check ran");
+        trace!(target: "agent", check = status.check_id(), status = outcome.status; "Check ran");
         status.report(&outcome);
         sleep(interval).await;
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::process::Child;
 
-use super::{Outcome, SCRIPT_TIMEOUT, Surroundings, limit};
+use super::{AtOnce, Outcome, SCRIPT_TIMEOUT, Surroundings, limit};
 use crate::drive::timeout;
 use crate::net::Async;
 use crate::net::dial::errno_text;
@@ -39,7 +39,7 @@ impl ScriptProbe {
     pub(super) async fn run(&self) -> Outcome {
         let mut script = match Script::start(&self.args, &[], Stdio::null(), self.max_output) {
             Ok(script) => script,
-            Err(e) => return Outcome::critical(e.text()),
+            Err(e) => return at_once(e.text().to_owned(), AtOnce::NotInvoked),
         };
         let finished = timeout(self.timeout, script.finish()).await;
         let output = script.output.text();
@@ -50,7 +50,7 @@ impl ScriptProbe {
                 if !output.is_empty() {
                     text = format!("{text}\n\n{output}");
                 }
-                Outcome::critical(text)
+                at_once(text, AtOnce::TimedOut(self.timeout))
             }
             Ok(Err(e)) => Outcome::critical(errno_text(&e)),
             Ok(Ok(status)) => match status.code() {
@@ -59,6 +59,14 @@ impl ScriptProbe {
                 _ => Outcome::critical(output),
             },
         }
+    }
+}
+
+/// Critical without regard to thresholds: the script has said nothing.
+fn at_once(output: String, why: AtOnce) -> Outcome {
+    Outcome {
+        at_once: Some(why),
+        ..Outcome::critical(output)
     }
 }
 

@@ -1,16 +1,17 @@
 //! From the result of a run to the status of a check: how many results in a row it takes.
 //!
 //! Holds true: the first result counts at once; a result below its threshold changes neither status nor
-//! output; warnings count as successes.
+//! output, unless the probe could not judge at all; warnings count as successes.
 //! Source: `docs/reference/http-2.md` section 4.1.
 
 use std::sync::Arc;
 
-use log::{debug, warn};
+use log::{debug, error, warn};
 
-use super::Outcome;
+use super::{AtOnce, Outcome};
 use crate::agent::local::{CRITICAL, State, WARNING};
 use crate::structs::CheckType;
+use crate::structs::go::GoDuration;
 
 /// How many results in a row change the status.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +83,20 @@ impl StatusHandler {
 
     /// Takes a result.
     pub(super) fn report(&mut self, outcome: &Outcome) {
+        if let Some(why) = outcome.at_once {
+            let (check, error) = (self.check_id.as_str(), outcome.output.as_str());
+            match why {
+                AtOnce::NotInvoked => {
+                    error!(target: "agent", check, error; "Check failed to invoke");
+                }
+                AtOnce::TimedOut(limit) => {
+                    let timeout = GoDuration::from(limit).to_string();
+                    warn!(target: "agent", check, timeout = timeout.as_str(); "Timed out running check");
+                }
+            }
+            self.state.update_check(check, outcome.status, error);
+            return;
+        }
         let judged = self.judge(outcome.status);
         let check = self.check_id.as_str();
         let Some(status) = judged else {

@@ -78,6 +78,7 @@ fn start(parsed: &Parsed) -> Result<u8, String> {
     check_log_level(&config)?;
     refuse_unsupported(&config)?;
     options::check_tls(&config)?;
+    options::check_telemetry(&config)?;
     let node_id = identity::node_id(&config)?;
     logging::init(&config.log).map_err(|e| e.to_string())?;
     if !config.log.json {

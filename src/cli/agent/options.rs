@@ -1,14 +1,15 @@
 //! What each room needs of the configuration.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderName, HeaderValue};
 
-use crate::config::{Config, ListenAddr};
+use crate::config::{Config, Limits, ListenAddr};
 use crate::drive::Rate;
 use crate::net::dial::errno_text;
-use crate::net::{ListenerConfig, UnixSocket};
+use crate::net::{Handshakes, ListenerConfig, UnixSocket};
 use crate::structs::AutopilotConfig;
 use crate::{client, http, net, raft, server, store, ui};
 
@@ -155,6 +156,10 @@ pub fn check_tls(config: &Config) -> Result<(), String> {
             TLS_VERSIONS.join(", ")
         ));
     }
+    let verifies = tls.verify_incoming || tls.verify_incoming_rpc || tls.verify_incoming_https;
+    if verifies && tls.ca_file.is_empty() && tls.ca_path.is_empty() {
+        return Err("VerifyIncoming set but no CA certificates were provided".to_owned());
+    }
     let readable = |what: &str, path: &str| match std::fs::File::open(path) {
         Ok(_) => Ok(()),
         Err(e) => Err(format!("{what}: open {path}: {}", errno_text(&e))),
@@ -170,6 +175,19 @@ pub fn check_tls(config: &Config) -> Result<(), String> {
     match tls.ca_file.as_str() {
         "" => Ok(()),
         file => readable(&format!("Error loading from {file}"), file),
+    }
+}
+
+/// Refuses an address of a metrics server that says no port, where Consul does.
+///
+/// # Errors
+/// In Consul's words.
+pub fn check_telemetry(config: &Config) -> Result<(), String> {
+    match config.telemetry.dogstatsd_addr.as_str() {
+        "" => Ok(()),
+        address => net::dial::split_host_port(address)
+            .map(drop)
+            .map_err(|e| format!("failed to initialize telemetry: {e}")),
     }
 }
 
@@ -273,7 +291,7 @@ pub fn http(config: &Config) -> Result<http::Settings, String> {
         allow_unprintable: config.disable_http_unprintable_char_filter,
         kv_max_value_size: bytes(limits.kv_max_value_size),
         txn_max_req_len: bytes(limits.txn_max_req_len),
-        max_conns_per_client: usize::try_from(limits.http_max_conns_per_client).unwrap_or(0),
+        max_conns_per_client: http_connections(limits),
         block_endpoints: config.http.block_endpoints.clone(),
         allow_write_http_from: config
             .http
@@ -287,6 +305,11 @@ pub fn http(config: &Config) -> Result<http::Settings, String> {
     })
 }
 
+/// How many connections a client of the HTTP API may have; 0 is no limit.
+pub fn http_connections(limits: &Limits) -> usize {
+    usize::try_from(limits.http_max_conns_per_client).unwrap_or(0)
+}
+
 /// What a reload may change of the HTTP API.
 pub fn http_live(config: &Config) -> http::Live {
     http::Live {
@@ -295,21 +318,13 @@ pub fn http_live(config: &Config) -> http::Live {
     }
 }
 
-/// What to listen on for the HTTP API: the protocol's name and the listener.
+/// What HTTPS is served with; nothing where it is not.
 ///
 /// # Errors
-/// When TLS files cannot be used or a unix socket's owner does not exist.
-pub fn listeners(config: &Config) -> Result<Vec<(&'static str, ListenerConfig)>, String> {
-    let mut found = Vec::new();
-    for address in &config.http_addrs {
-        let listener = match address {
-            ListenAddr::Ip(addr) => ListenerConfig::Tcp(*addr),
-            ListenAddr::Unix(path) => unix_socket(config, path)?,
-        };
-        found.push(("HTTP", listener));
-    }
+/// When TLS files cannot be used.
+pub fn https(config: &Config) -> Result<Option<Arc<net::tls::ServerConfig>>, String> {
     if config.https_addrs.is_empty() {
-        return Ok(found);
+        return Ok(None);
     }
     let tls = &config.tls;
     let files = net::tls::ServerFiles {
@@ -321,10 +336,32 @@ pub fn listeners(config: &Config) -> Result<Vec<(&'static str, ListenerConfig)>,
         only_tls13: tls.min_version == "tls13",
     };
     let server = net::tls::server_config(&files).map_err(|e| e.to_string())?;
+    Ok(Some(server))
+}
+
+/// What to listen on for the HTTP API: the protocol's name and the listener; over TLS with `handshakes`.
+///
+/// # Errors
+/// When a unix socket's owner does not exist.
+pub fn listeners(
+    config: &Config,
+    handshakes: Option<&Arc<Handshakes>>,
+) -> Result<Vec<(&'static str, ListenerConfig)>, String> {
+    let mut found = Vec::new();
+    for address in &config.http_addrs {
+        let listener = match address {
+            ListenAddr::Ip(addr) => ListenerConfig::Tcp(*addr),
+            ListenAddr::Unix(path) => unix_socket(config, path)?,
+        };
+        found.push(("HTTP", listener));
+    }
+    let Some(handshakes) = handshakes else {
+        return Ok(found);
+    };
     for address in &config.https_addrs {
         match address {
             ListenAddr::Ip(addr) => {
-                found.push(("HTTPS", ListenerConfig::Tls(*addr, server.clone())));
+                found.push(("HTTPS", ListenerConfig::Tls(*addr, handshakes.clone())));
             }
             ListenAddr::Unix(path) => {
                 return Err(format!(
@@ -345,19 +382,25 @@ pub fn describe(listen: &ListenerConfig) -> String {
     }
 }
 
+/// How the text about a unix socket that cannot be what it should begins.
+const FAILED_SOCKET: &str = "Failed setting up socket";
+
 fn unix_socket(config: &Config, path: &Path) -> Result<ListenerConfig, String> {
     let set = &config.unix_sockets;
     let mode = match set.mode.as_str() {
         "" => None,
         text => Some(u32::from_str_radix(text, 8).map_err(|_| {
-            format!("unix_sockets.mode: {text} is no octal file mode such as 0770")
+            format!("{FAILED_SOCKET}: invalid mode specified: {text} (an octal file mode such as 0770 is wanted)")
         })?),
     };
     let owner = |text: &str, find: fn(&str) -> std::io::Result<u32>| match text {
         "" => Ok(None),
-        name => find(name)
-            .map(Some)
-            .map_err(|e| format!("unix_sockets: {name}: {e}")),
+        name => find(name).map(Some).map_err(|e| match e.to_string() {
+            e if e.starts_with("user:") => {
+                format!("{FAILED_SOCKET}: failed to look up user {name}: {e}")
+            }
+            _ => format!("{FAILED_SOCKET}: invalid group specified: {name}"),
+        }),
     };
     Ok(ListenerConfig::Unix(UnixSocket {
         path: path.to_owned(),

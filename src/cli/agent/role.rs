@@ -158,8 +158,7 @@ fn start_server(
     };
     make_dir(&raft_dir)?;
     let (notices, heard) = smol::channel::bounded(MAX_NOTICES);
-    let pools = serf::settings::server(config, node_id)
-        .map_err(|e| format!("Failed to start Consul server: {e}"))?;
+    let pools = serf::settings::server(config, node_id).map_err(|e| pool_failed("server", &e))?;
     let running = server::Running::start(
         handle,
         shutdown,
@@ -177,6 +176,14 @@ fn start_server(
     Ok((Role::Server(server), heard))
 }
 
+/// Keys are looked at before there is a server or client that could fail to start.
+fn pool_failed(kind: &str, e: &crate::structs::Error) -> String {
+    match e.text().starts_with(serf::keyring::FAILED) {
+        true => e.text().to_owned(),
+        false => format!("Failed to start Consul {kind}: {e}"),
+    }
+}
+
 fn start_client(
     config: &Config,
     node_id: &str,
@@ -188,7 +195,7 @@ fn start_client(
     if writes {
         make_dir(&Path::new(&config.data_dir).join("serf"))?;
     }
-    let lan = serf::settings::client(config, node_id).map_err(failed)?;
+    let lan = serf::settings::client(config, node_id).map_err(|e| pool_failed("client", &e))?;
     let (notices, heard) = smol::channel::bounded(MAX_NOTICES);
     let running = client::Running::start(handle, shutdown, options::client(config), lan, notices)
         .map_err(failed)?;

@@ -23,7 +23,7 @@ use crate::config::{self, Config, Host};
 use crate::dns::{self, Dns};
 use crate::drive::{self, Handle, Runtime, Shutdown, Task, TaskSet};
 use crate::http;
-use crate::net::Listener;
+use crate::net::{Handshakes, Listener};
 use crate::serf::Area;
 use crate::structs::Error;
 use crate::structs::rpc::Delegate;
@@ -109,6 +109,7 @@ struct Process {
     dns_server: dns::Server,
     http_tasks: Vec<Task<()>>,
     http_addresses: Vec<(&'static str, String)>,
+    https: Option<Arc<Handshakes>>,
     deliveries: Task<()>,
     statsd: Task<()>,
     shutdown: Shutdown,
@@ -176,6 +177,7 @@ impl Process {
             dns_server,
             http_tasks: Vec::new(),
             http_addresses: Vec::new(),
+            https: None,
             deliveries,
             statsd,
             shutdown,
@@ -198,7 +200,8 @@ impl Process {
 
     fn start_http(&mut self, config: &Config, handle: &Handle) -> Result<(), String> {
         let http = http::Server::new(self.ctx.clone(), handle.clone(), self.shutdown.clone());
-        for (protocol, listen) in options::listeners(config)? {
+        self.https = options::https(config)?.map(Handshakes::new);
+        for (protocol, listen) in options::listeners(config, self.https.as_ref())? {
             let wanted = options::describe(&listen);
             let listener = Listener::bind(listen).map_err(|e| {
                 let why = crate::net::dial::errno_text(&e);
@@ -376,6 +379,9 @@ impl Process {
             .clone();
         let new = Arc::new(old.reloaded(&loaded.config));
         let dns_settings = dns::Settings::from_config(&new).await?;
+        let tls = |e: String| Error::new(format!("Failed reloading tls configuration: {e}"));
+        options::check_tls(&new).map_err(tls)?;
+        let https = options::https(&new).map_err(tls)?;
         let watches = watch::prepare(&new)
             .map_err(|e| Error::new(format!("Failed reloading watches: {e}")))?;
         self.agent.reload(new.clone()).await?;
@@ -383,12 +389,17 @@ impl Process {
         match logging::parse_level(&level) {
             Some(level) => logging::set_level(level),
             None => {
-                log::warn!(target: "agent", "Invalid log level in new configuration: {level}");
+                log::warn!(target: "agent", level = level.as_str(); "Invalid log level in new configuration");
             }
         }
         telemetry::init(new.telemetry.settings(&host_name()))?;
         self.role.reload(&new);
+        if let (Some(handshakes), Some(https)) = (&self.https, https) {
+            handshakes.renew(https);
+        }
         self.ctx.reload(options::http_live(&new));
+        self.ctx
+            .limit_clients(options::http_connections(&new.limits));
         self.dns.reload(dns_settings);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())

@@ -52,14 +52,14 @@ fn run(call: &Invocation) -> u8 {
     if key.is_empty() && !recurse {
         return call.fail("Error! Missing KEY argument");
     }
-    if cas && recurse {
-        return call.fail("Cannot specify both -cas and -recurse!");
-    }
     if cas && index == 0 {
         return call.fail("Must specify -modify-index with -cas!");
     }
     if index != 0 && !cas {
         return call.fail("Cannot specify -modify-index without -cas!");
+    }
+    if cas && recurse {
+        return call.fail("Cannot specify both -cas and -recurse!");
     }
     let client = match Client::new(&call.args) {
         Ok(client) => client,

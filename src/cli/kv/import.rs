@@ -39,7 +39,16 @@ fn run(call: &Invocation) -> u8 {
     };
     let entries: Vec<Exported> = match json::from_slice_lenient(&data) {
         Ok(entries) => entries,
-        Err(why) => return call.fail(format!("Cannot unmarshal data: {why}")),
+        Err(why) => {
+            // What there is no data of ends too early for Go's decoder of whole texts.
+            let why = match data.is_empty() {
+                true => "unexpected end of JSON input".to_owned(),
+                false => why
+                    .to_string()
+                    .replace("[]structs.Exported", "[]*impexp.Entry"),
+            };
+            return call.fail(format!("Cannot unmarshal data: {why}"));
+        }
     };
     for entry in entries {
         let value = match crate::wire::base64::decode(entry.value.as_bytes()) {

@@ -368,6 +368,11 @@ pub(super) fn after(builder: &mut Builder<'_>, config: &Config) -> Result<(), St
              necessary to turn it off during a migration to TLS, but it should definitely be turned on afterwards.",
         );
     }
+    if config.ports.grpc.is_some() && !config.dev_mode {
+        builder.warn(
+            "ports.grpc is set, but this agent has no gRPC API (xDS): nothing listens on that port",
+        );
+    }
     open_files(builder, config)?;
     auto_config(builder, config)?;
     if config.enable_remote_script_checks
