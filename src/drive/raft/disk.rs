@@ -4,16 +4,20 @@
 //! applied in order and never given up. A disk that refuses is tried again every second, and said so.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use smol::channel::Sender;
 
-use super::queue::{Next, Receiver};
+use super::event_loop::Monitor;
+use super::queue::{Receiver, Waited};
 use super::{
     Answer, Applied, ApplyJob, Command, DiskError, LogJob, LogWriter, ProposeError, Shared,
     StateMachine, lock,
 };
+use crate::drive::clock;
 use crate::raft::{Entry, SnapshotMeta, Write};
 use crate::telemetry::{Timed, metrics};
 
@@ -63,43 +67,28 @@ fn tell<R>(mailbox: &Sender<Command<R>>, command: Command<R>) {
     let _ = mailbox.send_blocking(command);
 }
 
-/// The next job, or `None` when the core has hung up. Tidies up first if that is due and it stays quiet; `untidy` is how
-/// many unused bytes make it worth the while.
-fn next_job<T>(
-    queue: &Receiver<T>,
-    untidy: &mut Option<u64>,
-    tidy: impl FnOnce(u64) -> Result<(), DiskError>,
-) -> Option<T> {
-    if let Some(least) = *untidy {
-        match queue.next_within(QUIET) {
-            Next::Item(job) => return Some(job),
-            Next::Closed => return None,
-            Next::Quiet => {}
-        }
-        *untidy = None;
-        if let Err(fault) = tidy(least) {
-            log::warn!(target: "agent.server.raft", "space not given back: {}", fault.text);
-        }
-    }
-    queue.next()
-}
-
 /// Writes and syncs whatever has queued up, as one batch, until the core hangs up.
-pub(super) fn log_loop<R, L: LogWriter>(
+pub(super) fn log_loop<R: Send + 'static, L: LogWriter, S: StateMachine<Reply = R>>(
     mut log_store: L,
     queue: &Receiver<LogJob>,
     mailbox: &Sender<Command<R>>,
     shared: &Shared,
+    monitor: &Weak<Monitor<R>>,
+    applier: &Applier<R, S>,
 ) {
     let mut pending: VecDeque<LogJob> = VecDeque::new();
     // A cut goes in steps, so that no write waits for the whole of it.
     let mut cutting: Option<(SnapshotMeta, Timed)> = None;
-    let mut untidy = None;
+    let mut untidy = false;
     loop {
         if pending.is_empty() && cutting.is_none() {
-            match next_job(queue, &mut untidy, |_| log_store.shrink()) {
-                Some(job) => pending.push_back(job),
-                None => return,
+            match queue.wait(untidy.then_some(QUIET)) {
+                Waited::Came => {}
+                Waited::Closed => return,
+                Waited::Quiet => {
+                    untidy = false;
+                    note_tidied(log_store.shrink());
+                }
             }
         }
         queue.drain_into(&mut pending);
@@ -121,7 +110,14 @@ pub(super) fn log_loop<R, L: LogWriter>(
             }
             drop(timed);
             note_written(&writes);
-            tell(mailbox, Command::Persisted { number });
+            // Without the core there is nobody to tell.
+            if let Some(monitor) = monitor.upgrade() {
+                monitor.persisted(number);
+                if other.is_none() && shared.alone.load(Ordering::Acquire) && queue.is_empty() {
+                    applier.lend_a_hand();
+                }
+                monitor.ring_for_apply();
+            }
         }
         match other {
             Some(LogJob::CheckSize { applied }) => {
@@ -139,10 +135,16 @@ pub(super) fn log_loop<R, L: LogWriter>(
                 false
             });
             if !more {
-                (cutting, untidy) = (None, Some(0));
+                (cutting, untidy) = (None, true);
                 tell(mailbox, Command::Compacted);
             }
         }
+    }
+}
+
+fn note_tidied(tidied: Result<(), DiskError>) {
+    if let Err(fault) = tidied {
+        log::warn!(target: "agent.server.raft", "space not given back: {}", fault.text);
     }
 }
 
@@ -158,66 +160,116 @@ fn note_written(writes: &[Write]) {
 /// Entries applied in one transaction, about: a commit costs as much as applying some of them.
 const MAX_BATCH: usize = 256;
 
-/// Adds what else has queued up to a batch; the first job that is of another kind.
-fn add_queued<R>(
-    batch: &mut Vec<(Entry, Option<Answer<R>>)>,
-    queue: &Receiver<ApplyJob<R>>,
-) -> Option<ApplyJob<R>> {
-    while batch.len() < MAX_BATCH {
-        match queue.try_next()? {
-            ApplyJob::Apply(more) => batch.extend(more),
-            other => return Some(other),
-        }
-    }
-    None
+/// Entries that the log thread applies for a lone server, at most, in one go.
+const LENT: usize = 4;
+
+/// Applies committed entries and answers whoever proposed them.
+pub(super) struct Applier<R, S> {
+    machine: Mutex<Machine<S>>,
+    queue: Receiver<ApplyJob<R>>,
+    mailbox: Sender<Command<R>>,
+    shared: Arc<Shared>,
 }
 
-/// Applies committed entries and answers whoever proposed them, until the core hangs up.
-pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
-    mut state: S,
-    queue: &Receiver<ApplyJob<R>>,
-    mailbox: &Sender<Command<R>>,
-    shared: &Shared,
-) {
-    let mut untidy = None;
-    let mut put_off = None;
-    while let Some(job) = put_off
-        .take()
-        .or_else(|| next_job(queue, &mut untidy, |least| state.shrink(least)))
-    {
-        match job {
-            ApplyJob::Apply(mut batch) => {
-                put_off = add_queued(&mut batch, queue);
-                untidy = untidy.or(Some(WASTE));
-                let (entries, answers): (Vec<Entry>, Vec<Option<Answer<R>>>) =
-                    batch.into_iter().unzip();
-                let Some(last) = entries.last().map(|e| e.index) else {
+struct Machine<S> {
+    state: S,
+    /// Space is given back when it gets quiet, if it is at least so many bytes.
+    untidy: Option<u64>,
+    /// When it was last at work.
+    worked: Instant,
+}
+
+impl<S: StateMachine> Machine<S> {
+    /// How much longer it must be quiet before space is given back; `None` when that is not due.
+    fn patience(&self) -> Option<Duration> {
+        self.untidy
+            .map(|_| QUIET.saturating_sub(self.worked.elapsed()))
+    }
+
+    /// Gives space back if it was quiet for long enough.
+    fn tidy(&mut self) {
+        if self.patience().is_some_and(|left| left.is_zero())
+            && let Some(least) = self.untidy.take()
+        {
+            note_tidied(self.state.shrink(least));
+        }
+    }
+}
+
+/// The agent ends while the disk refuses.
+struct Ended;
+
+impl<R: Send + 'static, S: StateMachine<Reply = R>> Applier<R, S> {
+    pub(super) fn new(
+        state: S,
+        queue: Receiver<ApplyJob<R>>,
+        mailbox: Sender<Command<R>>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let machine = Machine {
+            state,
+            untidy: None,
+            worked: clock::now(),
+        };
+        Self {
+            machine: Mutex::new(machine),
+            queue,
+            mailbox,
+            shared,
+        }
+    }
+
+    /// Works off the queue until the core hangs up.
+    pub(super) fn run(&self) {
+        loop {
+            let patience = lock(&self.machine).patience();
+            match self.queue.wait(patience) {
+                Waited::Came => {}
+                Waited::Closed => return,
+                Waited::Quiet => {
+                    lock(&self.machine).tidy();
                     continue;
-                };
-                let timed = Timed::start(&metrics::RAFT_FSM_APPLY);
-                let Some(replies) = persist(mailbox, shared, || state.apply(&entries)) else {
-                    // Not applied, but in the log: the next start applies them.
-                    return;
-                };
-                drop(timed);
-                metrics::RAFT_APPLIED_INDEX.set(last as f64);
-                shared.applied.store(last, Ordering::SeqCst);
-                let wanted = shared.applied_wanted.swap(false, Ordering::SeqCst);
-                for ((entry, answer), reply) in entries.iter().zip(answers).zip(replies) {
-                    if let Some(answer) = answer {
-                        // The caller may have gone away.
-                        let _ = answer.send(Ok(Applied {
-                            index: entry.index,
-                            reply,
-                        }));
-                    }
-                }
-                if wanted {
-                    tell(mailbox, Command::Applied);
                 }
             }
+            let mut machine = lock(&self.machine);
+            while let Some(job) = self.queue.take() {
+                if self.carry_out(&mut machine, job).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Applies a few entries for the apply thread, if it is not at work.
+    fn lend_a_hand(&self) {
+        let Ok(mut machine) = self.machine.try_lock() else {
+            return;
+        };
+        let few = |job: &ApplyJob<R>| matches!(job, ApplyJob::Apply(batch) if batch.len() <= LENT);
+        if let Some(job) = self.queue.take_if(few) {
+            let was_tidy = machine.untidy.is_none();
+            // The agent ends: the apply thread sees it, too.
+            let _ = self.carry_out(&mut machine, job);
+            if was_tidy {
+                // It sleeps without a limit.
+                self.queue.poke();
+            }
+        }
+    }
+
+    fn carry_out(&self, machine: &mut Machine<S>, job: ApplyJob<R>) -> Result<(), Ended> {
+        let Machine {
+            state,
+            untidy,
+            worked,
+        } = machine;
+        match job {
+            ApplyJob::Apply(batch) => {
+                *untidy = untidy.or(Some(WASTE));
+                self.apply(state, batch)?;
+            }
             ApplyJob::MakeDurable { keep_from } => {
-                untidy = Some(0);
+                *untidy = Some(0);
                 let index = match state.make_durable() {
                     Ok(index) => index,
                     Err(fault) => {
@@ -225,32 +277,74 @@ pub(super) fn apply_loop<R: Send + 'static, S: StateMachine<Reply = R>>(
                         0
                     }
                 };
-                tell(mailbox, Command::Durable { index, keep_from });
+                tell(&self.mailbox, Command::Durable { index, keep_from });
             }
             ApplyJob::Install { file, meta } => {
-                let timed = Timed::start(&metrics::RAFT_FSM_RESTORE);
-                let result = state.restore(file, &meta);
-                drop(timed);
+                let result = self.restore(state, file, &meta);
                 if let Err(fault) = &result {
                     log::error!(target: "agent.server.raft", "failed to restore snapshot: {}", fault.text);
-                } else {
-                    shared.applied.store(meta.index, Ordering::Release);
                 }
                 let ok = result.is_ok();
-                tell(mailbox, Command::Installed { ok });
+                tell(&self.mailbox, Command::Installed { ok });
             }
             ApplyJob::Restore { file, meta, answer } => {
-                let timed = Timed::start(&metrics::RAFT_FSM_RESTORE);
-                let result = state.restore(file, &meta);
-                drop(timed);
+                let result = self.restore(state, file, &meta);
                 let ok = result.is_ok();
-                if ok {
-                    shared.applied.store(meta.index, Ordering::Release);
-                }
-                tell(mailbox, Command::Restored { ok });
+                tell(&self.mailbox, Command::Restored { ok });
                 // The caller may have gone away.
                 let _ = answer.send(result.map_err(|fault| ProposeError::Disk(fault.text)));
             }
         }
+        *worked = clock::now();
+        Ok(())
+    }
+
+    fn restore(&self, state: &mut S, file: File, meta: &SnapshotMeta) -> Result<(), DiskError> {
+        let timed = Timed::start(&metrics::RAFT_FSM_RESTORE);
+        let result = state.restore(file, meta);
+        drop(timed);
+        if result.is_ok() {
+            self.shared.applied.store(meta.index, Ordering::SeqCst);
+        }
+        result
+    }
+
+    /// Applies a batch with what else of its kind has queued up.
+    fn apply(
+        &self,
+        state: &mut S,
+        mut batch: Vec<(Entry, Option<Answer<R>>)>,
+    ) -> Result<(), Ended> {
+        while batch.len() < MAX_BATCH
+            && let Some(ApplyJob::Apply(more)) =
+                self.queue.take_if(|job| matches!(job, ApplyJob::Apply(_)))
+        {
+            batch.extend(more);
+        }
+        let (entries, answers): (Vec<Entry>, Vec<Option<Answer<R>>>) = batch.into_iter().unzip();
+        let Some(last) = entries.last().map(|e| e.index) else {
+            return Ok(());
+        };
+        let timed = Timed::start(&metrics::RAFT_FSM_APPLY);
+        let applied = persist(&self.mailbox, &self.shared, || state.apply(&entries));
+        // What is not applied is in the log: the next start applies it.
+        let replies = applied.ok_or(Ended)?;
+        drop(timed);
+        metrics::RAFT_APPLIED_INDEX.set(last as f64);
+        self.shared.applied.store(last, Ordering::SeqCst);
+        let wanted = self.shared.applied_wanted.swap(false, Ordering::SeqCst);
+        for ((entry, answer), reply) in entries.iter().zip(answers).zip(replies) {
+            if let Some(answer) = answer {
+                // The caller may have gone away.
+                let _ = answer.send(Ok(Applied {
+                    index: entry.index,
+                    reply,
+                }));
+            }
+        }
+        if wanted {
+            tell(&self.mailbox, Command::Turn);
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
-//! The task that owns the core: feeds it what happens and carries out each `Ready`.
+//! The core with all that belongs to it: it is fed what happens, and each `Ready` is carried out.
 //!
+//! A task brings it what others want and the time; the log thread itself says what is on disk, which saves the way
+//! through the task. Whoever has a turn holds the lock, and wakes others after it.
 //! Proposals that queue up while the disk is busy go in as one batch. Who waits for a proposal is kept
 //! in log order; an entry of another term at its index, or the loss of leadership, tells the waiter that
 //! the outcome is unknown.
@@ -8,8 +10,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -69,6 +71,91 @@ pub(super) struct EventLoop<R> {
     pub(super) outside: Outside<R>,
     /// The configuration that is published.
     configuration: Arc<Configuration>,
+    /// When the task will wake by itself, in the core's time.
+    alarm: Option<Duration>,
+}
+
+/// Gives turns with the core.
+pub(super) struct Monitor<R> {
+    event_loop: Mutex<EventLoop<R>>,
+    log_bell: queue::Bell<LogJob>,
+    apply_bell: queue::Bell<ApplyJob<R>>,
+    clock: Instant,
+    mailbox: Sender<Command<R>>,
+}
+
+impl<R: Send + 'static> Monitor<R> {
+    pub(super) fn new(event_loop: EventLoop<R>) -> Self {
+        Self {
+            log_bell: event_loop.log_jobs.bell(),
+            apply_bell: event_loop.apply_jobs.bell(),
+            clock: event_loop.clock,
+            mailbox: event_loop.outside.mailbox.clone(),
+            event_loop: Mutex::new(event_loop),
+        }
+    }
+
+    /// Runs until shutdown. The mailbox is then closed, and with it the threads end.
+    pub(super) async fn run(self: Arc<Self>, commands: Receiver<Command<R>>, shutdown: Shutdown) {
+        let mut commands = std::pin::pin!(commands);
+        let mut end = std::pin::pin!(shutdown.triggered());
+        let mut alarm = Alarm::default();
+        alarm.set(self.turn(EventLoop::begin));
+        loop {
+            let first = poll_fn(|cx| {
+                if let Poll::Ready(command) = commands.as_mut().poll_next(cx) {
+                    return Poll::Ready(command);
+                }
+                if alarm.poll(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            });
+            let first = first.await;
+            if shutdown.is_triggered() {
+                break;
+            }
+            alarm.set(self.turn(|event_loop| match first {
+                Some(command) => event_loop.take(command, &commands),
+                None => event_loop.core.tick(event_loop.time()),
+            }));
+        }
+        commands.close();
+        lock(&self.event_loop).fail_waiting(&ProposeError::Shutdown);
+    }
+
+    /// A turn of the task; when the next one is due.
+    fn turn(&self, what: impl FnOnce(&mut EventLoop<R>)) -> Option<Instant> {
+        let mut event_loop = lock(&self.event_loop);
+        event_loop.turn(what);
+        let deadline = event_loop.core.next_deadline();
+        event_loop.alarm = deadline;
+        drop(event_loop);
+        self.log_bell.ring();
+        self.apply_bell.ring();
+        deadline.map(|at| self.clock + at)
+    }
+
+    /// A turn of the log thread: writes up to this number are synced. What there is to apply then waits for
+    /// [`Self::ring_for_apply`].
+    pub(super) fn persisted(&self, number: u64) {
+        let mut event_loop = lock(&self.event_loop);
+        event_loop.turn(|it| it.core.persisted(it.time(), number));
+        let deadline = event_loop.core.next_deadline();
+        let never = Duration::MAX;
+        let sooner = deadline.unwrap_or(never) < event_loop.alarm.unwrap_or(never);
+        drop(event_loop);
+        self.log_bell.ring();
+        if sooner {
+            // The task may have ended.
+            let _ = self.mailbox.send_blocking(Command::Turn);
+        }
+    }
+
+    /// Wakes the apply thread if there is something for it.
+    pub(super) fn ring_for_apply(&self) {
+        self.apply_bell.ring();
+    }
 }
 
 impl<R: Send + 'static> EventLoop<R> {
@@ -99,6 +186,7 @@ impl<R: Send + 'static> EventLoop<R> {
             asked: AskedTable::default(),
             outside,
             configuration: Arc::default(),
+            alarm: None,
         }
     }
 
@@ -106,44 +194,22 @@ impl<R: Send + 'static> EventLoop<R> {
         self.clock.elapsed()
     }
 
-    /// Runs until shutdown. The mailbox is then closed, and with it the threads end.
-    pub(super) async fn run(mut self, commands: Receiver<Command<R>>, shutdown: Shutdown) {
+    fn begin(&mut self) {
         metrics::RAFT_STATE_FOLLOWER.incr();
         self.applied = self.core.status(self.time()).applied;
         self.size_checked_at = self.applied;
-        self.shared.applied.store(self.applied, Ordering::Release);
-        let mut commands = std::pin::pin!(commands);
-        let mut end = std::pin::pin!(shutdown.triggered());
-        let mut alarm = Alarm::default();
-        loop {
-            self.carry_out();
-            if self.waits_for_applied() {
-                self.take_applied();
-                continue;
-            }
-            alarm.set(self.core.next_deadline().map(|at| self.clock + at));
-            let first = poll_fn(|cx| {
-                if let Poll::Ready(command) = commands.as_mut().poll_next(cx) {
-                    return Poll::Ready(command);
-                }
-                if alarm.poll(cx).is_ready() || end.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                Poll::Pending
-            });
-            let first = first.await;
-            if shutdown.is_triggered() {
-                break;
-            }
+        self.shared.applied.store(self.applied, Ordering::SeqCst);
+    }
+
+    /// Lets the core take something in, and carries out what it asks for.
+    fn turn(&mut self, what: impl FnOnce(&mut Self)) {
+        self.take_applied();
+        what(self);
+        self.carry_out();
+        while self.waits_for_applied() {
             self.take_applied();
-            let now = self.time();
-            match first {
-                Some(command) => self.take(command, &commands),
-                None => self.core.tick(now),
-            }
+            self.carry_out();
         }
-        commands.close();
-        self.fail_waiting(&ProposeError::Shutdown);
     }
 
     /// Takes a command and whatever else is queued up; proposals become one batch.
@@ -217,18 +283,17 @@ impl<R: Send + 'static> EventLoop<R> {
             } => {
                 self.restore(file, archive_index, answer);
             }
-            Command::Persisted { number } => self.core.persisted(now, number),
-            // What was applied is looked up on every turn.
-            Command::Applied => {}
+            // What was applied, and what is due, is looked up on every turn.
+            Command::Turn => {}
             Command::CompactionDue {
                 keep_from: Some(keep_from),
             } if self.restoring.is_none() => {
-                self.apply_jobs.send(ApplyJob::MakeDurable { keep_from });
+                self.apply_jobs.put(ApplyJob::MakeDurable { keep_from });
             }
             Command::CompactionDue { .. } | Command::Compacted => self.compacting = false,
             Command::Durable { index, keep_from } => {
                 match self.core.compact(index.min(keep_from.saturating_sub(1))) {
-                    Some(meta) => self.log_jobs.send(LogJob::Compact { meta }),
+                    Some(meta) => self.log_jobs.put(LogJob::Compact { meta }),
                     None => self.compacting = false,
                 }
             }
@@ -295,7 +360,7 @@ impl<R: Send + 'static> EventLoop<R> {
                 // What is not applied by now never will be.
                 self.fail_waiting(&ProposeError::Lost);
                 self.apply_jobs
-                    .send(ApplyJob::Restore { file, meta, answer });
+                    .put(ApplyJob::Restore { file, meta, answer });
             }
             Err(refused) => drop(answer.send(Err(ProposeError::Refused(refused)))),
         }
@@ -325,7 +390,7 @@ impl<R: Send + 'static> EventLoop<R> {
         if self.applied >= self.size_checked_at + COMPACTION_CHECK && !self.compacting {
             self.size_checked_at = self.applied;
             self.compacting = true;
-            self.log_jobs.send(LogJob::CheckSize {
+            self.log_jobs.put(LogJob::CheckSize {
                 applied: self.applied,
             });
         }
@@ -349,7 +414,7 @@ impl<R: Send + 'static> EventLoop<R> {
                 self.note_leadership(leadership);
             }
             if let Some(write) = write {
-                self.log_jobs.send(LogJob::Write(write));
+                self.log_jobs.put(LogJob::Write(write));
             }
             self.send(messages);
             self.take_snapshots(snapshots_wanted);
@@ -363,7 +428,7 @@ impl<R: Send + 'static> EventLoop<R> {
                     let answer = answer_for(&mut self.waiting, entry.index, entry.term);
                     (entry, answer)
                 });
-                self.apply_jobs.send(ApplyJob::Apply(batch.collect()));
+                self.apply_jobs.put(ApplyJob::Apply(batch.collect()));
             }
             for ReadState { ctx, index } in reads {
                 self.answer_read(ctx, index);

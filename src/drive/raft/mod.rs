@@ -1,8 +1,9 @@
 //! The loop around the pure Raft core: disk, state machine, timers and the callers' waiting.
 //!
-//! One task owns the core. A log thread writes and syncs, an apply thread feeds the state machine; both
+//! A task feeds the core. A log thread writes and syncs, an apply thread feeds the state machine; both
 //! take whatever has queued up meanwhile as one batch, so that under load one fsync carries many
-//! proposals. With nothing to do no thread wakes and nothing is written.
+//! proposals. A lone server's log thread applies a lone write itself, which saves two changes of threads.
+//! With nothing to do no thread wakes and nothing is written.
 //! Leaves it to `store` how things are kept and to `server` what commands mean.
 //! Source: Raft thesis 10.2.1 and 10.2.2 (parallel disk write, batching).
 
@@ -26,7 +27,8 @@ use crate::raft::{
     self, ConfChange, Configuration, Entry, EntryKind, Leadership, Message, Raft, Role, ServerId,
     SnapshotMeta, Write,
 };
-use event_loop::EventLoop;
+use disk::Applier;
+use event_loop::{EventLoop, Monitor};
 use peers::Outside;
 use transport::Transport;
 pub use transport::{Directory, Network, RAFT};
@@ -149,10 +151,8 @@ enum Command<R> {
     Status {
         answer: oneshot::Sender<raft::Status>,
     },
-    /// Writes up to this number are synced.
-    Persisted { number: u64 },
-    /// More was applied, which was asked for.
-    Applied,
+    /// Have a turn: more was applied, or something is due sooner.
+    Turn,
     /// Whether the log is due for cutting, and the first entry to keep then.
     CompactionDue { keep_from: Option<u64> },
     /// The state machine holds everything up to this index durably; 0 when that failed.
@@ -533,18 +533,6 @@ impl<R: Send + 'static> RaftDriver<R> {
         let shared = Arc::new(Shared::default());
         let (log_jobs, log_queue) = queue::queue();
         let (apply_jobs, apply_queue) = queue::queue();
-        let log_thread = {
-            let (mailbox, shared) = (mailbox.clone(), shared.clone());
-            std::thread::Builder::new()
-                .name("raft-log".to_owned())
-                .spawn(move || disk::log_loop(log, &log_queue, &mailbox, &shared))?
-        };
-        let apply_thread = {
-            let (mailbox, shared) = (mailbox.clone(), shared.clone());
-            std::thread::Builder::new()
-                .name("raft-apply".to_owned())
-                .spawn(move || disk::apply_loop(state, &apply_queue, &mailbox, &shared))?
-        };
         let outside = Outside {
             runtime: runtime.clone(),
             mailbox: mailbox.clone(),
@@ -562,7 +550,23 @@ impl<R: Send + 'static> RaftDriver<R> {
             leadership,
             outside,
         );
-        let task = runtime.spawn(event_loop.run(commands, shutdown));
+        let monitor = Arc::new(Monitor::new(event_loop));
+        let applier = Applier::new(state, apply_queue, mailbox.clone(), shared.clone());
+        let applier = Arc::new(applier);
+        let log_thread = {
+            let (mailbox, shared) = (mailbox.clone(), shared.clone());
+            let (monitor, applier) = (Arc::downgrade(&monitor), applier.clone());
+            let run = move || {
+                disk::log_loop(log, &log_queue, &mailbox, &shared, &monitor, &applier);
+            };
+            std::thread::Builder::new()
+                .name("raft-log".to_owned())
+                .spawn(run)?
+        };
+        let apply_thread = std::thread::Builder::new()
+            .name("raft-apply".to_owned())
+            .spawn(move || applier.run())?;
+        let task = runtime.spawn(monitor.run(commands, shutdown));
         let handle = RaftHandle {
             clock,
             mailbox,

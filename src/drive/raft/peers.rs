@@ -146,7 +146,7 @@ impl<R: Send + 'static> EventLoop<R> {
         };
         self.installing = Some(install.meta.index);
         let meta = install.meta;
-        self.apply_jobs.send(ApplyJob::Install { file, meta });
+        self.apply_jobs.put(ApplyJob::Install { file, meta });
     }
 
     /// The leader's snapshot is in place, or it is not.
