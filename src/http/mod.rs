@@ -10,6 +10,7 @@
 mod absent;
 mod acl;
 mod acl_legacy;
+mod acl_object;
 mod agent;
 mod agent_check;
 mod agent_health;
@@ -68,6 +69,7 @@ fn tables() -> &'static [&'static [Route]] {
         absent::ROUTES,
         acl::ROUTES,
         acl_legacy::ROUTES,
+        acl_object::ROUTES,
         catalog::ROUTES,
         agent::ROUTES,
         agent_check::ROUTES,
