@@ -1,8 +1,7 @@
 //! `acl binding-rule`.
 
-use super::object::{by_prefix, create, display, fetch, list, remove, update};
+use super::object::{create, display, fetch, find_id, list, missing, overwrite, remove, update};
 use super::{run, shown_flags};
-use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, namespace_flags};
 use crate::cli::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
@@ -112,17 +111,10 @@ fn update_flags() -> FlagSet {
     content(read_flags()).command("no-merge", Kind::Bool, "Clear what is not given.")
 }
 
-fn find(client: &Client, typed: &str) -> Result<String, String> {
-    by_prefix::<ACLBindingRule>(client, typed)
-        .map_err(|e| format!("Error determining binding rule ID: {e}"))
-}
-
 fn make(call: &Invocation) -> u8 {
     let args = &call.args;
-    for flag in ["method", "bind-type", "bind-name"] {
-        if args.string(flag).is_empty() {
-            return call.explain(&format!("Missing required '-{flag}' flag"));
-        }
+    if let Some(why) = missing(call, &["method", "bind-type", "bind-name"]) {
+        return call.explain(&why);
     }
     run(call, |client| {
         let text = |flag| args.string(flag).to_owned();
@@ -144,7 +136,8 @@ fn read(call: &Invocation) -> u8 {
         return call.fail("Must specify the -id parameter.");
     }
     run(call, |client| {
-        display::<ACLBindingRule>(call, &fetch(client, &find(client, typed)?)?)
+        let id = find_id::<ACLBindingRule>(client, typed)?;
+        display::<ACLBindingRule>(call, &fetch(client, &id)?)
     })
 }
 
@@ -163,20 +156,16 @@ fn alter(call: &Invocation) -> u8 {
         return call.fail("Cannot update a binding rule without specifying the -id parameter");
     }
     run(call, |client| {
-        let id = find(client, typed)?;
+        let id = find_id::<ACLBindingRule>(client, typed)?;
         let mut rule: ACLBindingRule = fetch(client, &id)?;
-        let clear = args.bool("no-merge");
-        for (flag, field) in [
+        let texts = [
             ("description", &mut rule.description),
             ("bind-name", &mut rule.bind_name),
             ("selector", &mut rule.selector),
-        ] {
-            if clear || args.is_set(flag) {
-                args.string(flag).clone_into(field);
-            }
-        }
+        ];
+        overwrite(call, texts);
         args.string("bind-type").clone_into(&mut rule.bind_type);
-        if clear && rule.bind_name.is_empty() {
+        if args.bool("no-merge") && rule.bind_name.is_empty() {
             return Err(format!(
                 "Missing required '-bind-name' flag\n{}",
                 call.help()
@@ -191,5 +180,5 @@ fn delete(call: &Invocation) -> u8 {
     if typed.is_empty() {
         return call.fail("Must specify the -id parameter");
     }
-    remove::<ACLBindingRule>(call, |client| find(client, typed))
+    remove::<ACLBindingRule>(call, |client| find_id::<ACLBindingRule>(client, typed))
 }

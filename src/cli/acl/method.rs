@@ -1,6 +1,6 @@
 //! `acl auth-method`.
 
-use super::object::{create, display, fetch_at, list, remove, update};
+use super::object::{create, display, fetch_at, list, missing, overwrite, remove, update};
 use super::{path, run, shown_flags};
 use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, namespace_flags};
@@ -175,17 +175,12 @@ fn fetch(client: &Client, name: &str) -> Result<ACLAuthMethod, String> {
 
 fn make(call: &Invocation) -> u8 {
     let args = &call.args;
-    for flag in ["type", "name"] {
-        if args.string(flag).is_empty() {
-            return call.explain(&format!("Missing required '-{flag}' flag"));
-        }
+    if let Some(why) = missing(call, &["type", "name"]) {
+        return call.explain(&why);
     }
     if args.string("type") == "kubernetes" && args.string("config").is_empty() {
-        let missing = KUBERNETES
-            .iter()
-            .find(|(flag, _)| args.string(flag).is_empty());
-        if let Some((flag, _)) = missing {
-            return call.fail(format!("Missing required '-{flag}' flag"));
+        if let Some(why) = missing(call, &KUBERNETES.map(|(flag, _)| flag)) {
+            return call.fail(why);
         }
     }
     run(call, |client| {
@@ -220,15 +215,12 @@ fn alter(call: &Invocation) -> u8 {
     run(call, |client| {
         let mut method = fetch(client, name)?;
         let clear = args.bool("no-merge");
-        for (flag, field) in [
+        let texts = [
             ("description", &mut method.description),
             ("display-name", &mut method.display_name),
             ("token-locality", &mut method.token_locality),
-        ] {
-            if clear || args.is_set(flag) {
-                args.string(flag).clone_into(field);
-            }
-        }
+        ];
+        overwrite(call, texts);
         if clear || args.is_set("max-token-ttl") {
             method.max_token_ttl = args.duration("max-token-ttl");
         }

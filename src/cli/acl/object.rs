@@ -80,18 +80,27 @@ pub fn by_prefix<T: Object>(client: &Client, typed: &str) -> Result<String, Stri
     }
 }
 
+/// What is said when it does not turn out which one is meant.
+fn undetermined<T: Object>(why: &str) -> String {
+    format!("Error determining {} ID: {why}", T::NOUN)
+}
+
+/// [`by_prefix`], as most commands say what is wrong.
+pub fn find_id<T: Object>(client: &Client, typed: &str) -> Result<String, String> {
+    by_prefix::<T>(client, typed).map_err(|e| undetermined::<T>(&e))
+}
+
 /// The ID that is meant by `-id`, or else by `-name`.
 pub fn find<T: Object>(client: &Client, call: &Invocation) -> Result<String, String> {
-    let failed = |e: String| format!("Error determining {} ID: {e}", T::NOUN);
     let (id, name) = (call.args.string("id"), call.args.string("name"));
     if !id.is_empty() {
-        return by_prefix::<T>(client, id).map_err(failed);
+        return find_id::<T>(client, id);
     }
-    let known: Vec<T::Listed> = client.read(T::ALL, &[]).map_err(failed)?;
+    let known = client.read(T::ALL, &[]);
+    let known: Vec<T::Listed> = known.map_err(|e| undetermined::<T>(&e))?;
     let found = known.iter().map(T::names).find(|names| names.1 == name);
-    found
-        .map(|(id, _)| id.to_owned())
-        .ok_or_else(|| failed(format!("No such {} with name {name}", T::NOUN)))
+    let unknown = || undetermined::<T>(&format!("No such {} with name {name}", T::NOUN));
+    found.map(|(id, _)| id.to_owned()).ok_or_else(unknown)
 }
 
 /// Whether nothing says which one is meant.
@@ -136,6 +145,22 @@ pub fn change<T: Object>(
     let body = reply.and_then(|reply| reply.ok()).map_err(failed)?;
     let made: T = json::from_slice_lenient(&body).map_err(|e| e.to_string())?;
     display(call, &made)
+}
+
+/// The first of these flags that is not given, as an explanation.
+pub fn missing(call: &Invocation, flags: &[&str]) -> Option<String> {
+    let missing = flags.iter().find(|flag| call.args.string(flag).is_empty());
+    missing.map(|flag| format!("Missing required '-{flag}' flag"))
+}
+
+/// Puts texts that are given over the old ones; with `-no-merge` also those that are not.
+pub fn overwrite<const N: usize>(call: &Invocation, texts: [(&str, &mut String); N]) {
+    let clear = call.args.bool("no-merge");
+    for (flag, text) in texts {
+        if clear || call.args.is_set(flag) {
+            call.args.string(flag).clone_into(text);
+        }
+    }
 }
 
 /// Makes one and shows it.

@@ -1,6 +1,6 @@
 //! `acl policy`.
 
-use super::object::{create, fetch, find, list, remove, unnamed, update};
+use super::object::{create, fetch, find, list, overwrite, remove, unnamed, update};
 use super::{delete_flags, read_flags, run, shown_flags};
 use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation};
@@ -175,10 +175,7 @@ fn alter(call: &Invocation) -> u8 {
         if args.is_set("id") && args.is_set("name") {
             args.string("name").clone_into(&mut policy.name);
         }
-        if clear || args.is_set("description") {
-            args.string("description")
-                .clone_into(&mut policy.description);
-        }
+        overwrite(call, [("description", &mut policy.description)]);
         if clear || args.is_set("rules") {
             policy.rules = rules(call)?;
         }

@@ -1,7 +1,7 @@
 //! `acl role`.
 
 use super::object::{
-    by_prefix, create, display, fetch, fetch_at, find, list, remove, unnamed, update,
+    create, display, fetch, fetch_at, find, find_id, list, remove, unnamed, update,
 };
 use super::{
     delete_flags, identity_flags, links, merged, node_identities, path, policy_link_flags,
@@ -134,8 +134,7 @@ fn alter(call: &Invocation) -> u8 {
         return call.fail("Cannot update a role without specifying the -id parameter");
     }
     run(call, |client| {
-        let id = by_prefix::<ACLRole>(client, typed)
-            .map_err(|e| format!("Error determining role ID: {e}"))?;
+        let id = find_id::<ACLRole>(client, typed)?;
         let old: ACLRole = fetch(client, &id)?;
         let merge = !args.bool("no-merge");
         let keep = |flag: &str, old: String| match args.string(flag) {

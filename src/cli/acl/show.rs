@@ -30,6 +30,20 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// Fields, with their values in this column when it is shown alone, and what stands above the others in a list.
+    fn new(
+        width: usize,
+        heading: Option<&'static str>,
+        fields: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self {
+            width,
+            heading,
+            fields,
+            ..Self::default()
+        }
+    }
+
     fn indexes(mut self, hash: Option<&Bytes>, create: u64, modify: u64) -> Self {
         if let Some(hash) = hash {
             let hash = crate::codec::base64::hex(hash);
@@ -203,12 +217,7 @@ impl Show for ACLTokenListStub {
             fields.push(("Expiration Time", time(end)));
         }
         fields.push(("Legacy", self.legacy.to_string()));
-        let shown = Shown {
-            width: 18,
-            fields,
-            ..Shown::default()
-        };
-        shown
+        Shown::new(18, None, fields)
             .indexes(Some(&self.hash), self.create_index, self.modify_index)
             .links("Policies", &self.policies)
             .links("Roles", &self.roles)
@@ -233,18 +242,17 @@ impl Show for ACLToken {
 impl Show for ACLPolicyListStub {
     fn shown(&self) -> Shown {
         let datacenters = self.datacenters.as_deref().unwrap_or_default();
-        let shown = Shown {
-            width: 14,
-            heading: Some("Name"),
-            fields: vec![
-                ("ID", self.id.clone()),
-                ("Name", self.name.clone()),
-                ("Description", self.description.clone()),
-                ("Datacenters", datacenters.join(", ")),
-            ],
-            ..Shown::default()
-        };
-        shown.indexes(Some(&self.hash), self.create_index, self.modify_index)
+        let fields = vec![
+            ("ID", self.id.clone()),
+            ("Name", self.name.clone()),
+            ("Description", self.description.clone()),
+            ("Datacenters", datacenters.join(", ")),
+        ];
+        Shown::new(14, Some("Name"), fields).indexes(
+            Some(&self.hash),
+            self.create_index,
+            self.modify_index,
+        )
     }
 }
 
@@ -261,17 +269,12 @@ impl Show for ACLPolicy {
 
 impl Show for ACLRole {
     fn shown(&self) -> Shown {
-        let shown = Shown {
-            width: 14,
-            heading: Some("Name"),
-            fields: vec![
-                ("ID", self.id.clone()),
-                ("Name", self.name.clone()),
-                ("Description", self.description.clone()),
-            ],
-            ..Shown::default()
-        };
-        shown
+        let fields = vec![
+            ("ID", self.id.clone()),
+            ("Name", self.name.clone()),
+            ("Description", self.description.clone()),
+        ];
+        Shown::new(14, Some("Name"), fields)
             .indexes(Some(&self.hash), self.create_index, self.modify_index)
             .links("Policies", &self.policies)
             .identities(&self.service_identities, &self.node_identities)
@@ -285,13 +288,7 @@ impl Show for ACLAuthMethodListStub {
             fields.push(("DisplayName", self.display_name.clone()));
         }
         fields.push(("Description", self.description.clone()));
-        let shown = Shown {
-            width: 15,
-            heading: Some("Name"),
-            fields,
-            ..Shown::default()
-        };
-        shown.indexes(None, self.create_index, self.modify_index)
+        Shown::new(15, Some("Name"), fields).indexes(None, self.create_index, self.modify_index)
     }
 }
 
@@ -320,20 +317,15 @@ impl Show for ACLAuthMethod {
 
 impl Show for ACLBindingRule {
     fn shown(&self) -> Shown {
-        let shown = Shown {
-            width: 14,
-            heading: Some("ID"),
-            fields: vec![
-                ("ID", self.id.clone()),
-                ("AuthMethod", self.auth_method.clone()),
-                ("Description", self.description.clone()),
-                ("BindType", self.bind_type.clone()),
-                ("BindName", self.bind_name.clone()),
-                ("Selector", self.selector.clone()),
-            ],
-            ..Shown::default()
-        };
-        shown.indexes(None, self.create_index, self.modify_index)
+        let fields = vec![
+            ("ID", self.id.clone()),
+            ("AuthMethod", self.auth_method.clone()),
+            ("Description", self.description.clone()),
+            ("BindType", self.bind_type.clone()),
+            ("BindName", self.bind_name.clone()),
+            ("Selector", self.selector.clone()),
+        ];
+        Shown::new(14, Some("ID"), fields).indexes(None, self.create_index, self.modify_index)
     }
 }
 
