@@ -4,7 +4,8 @@
 //! else is done once for all of them, in `codec`. (serde's derive writes a state machine for each structure, which
 //! for Consul's two hundred made a tenth of the program.) What it does not understand is an error of the compiler.
 //! The attributes are serde's: on the structure `default`, `rename`, `rename_all = "PascalCase"`; on a field `rename`,
-//! `alias`, `default`, `serialize_with`, `deserialize_with`, `skip_serializing`, `skip_serializing_if`. Without `default` on the structure
+//! `alias`, `default`, `serialize_with`, `deserialize_with`, `skip_serializing`, `skip_serializing_if`, and of our own
+//! `hidden`, Go's `json:"-"`: JSON neither shows nor knows the field. Without `default` on the structure
 //! every field must be given.
 
 use std::fmt::Write;
@@ -42,6 +43,7 @@ struct Attributes {
     serialize_with: Option<String>,
     deserialize_with: Option<String>,
     skip: bool,
+    hidden: bool,
     skip_if: Option<String>,
 }
 
@@ -227,6 +229,7 @@ fn read_list(list: TokenStream, out: &mut Attributes) -> Result<(), String> {
             ("serialize_with", Some(path)) => out.serialize_with = Some(path),
             ("deserialize_with", Some(path)) => out.deserialize_with = Some(path),
             ("skip_serializing", None) => out.skip = true,
+            ("hidden", None) => out.hidden = true,
             ("skip_serializing_if", Some(path)) => out.skip_if = Some(path),
             (key, _) => return Err(format!("the attribute {key} is not known")),
         }
@@ -244,10 +247,10 @@ fn layout(of: &Structure) -> String {
     let mut fields = String::new();
     let mut aliases = String::new();
     for (at, field) in of.fields.iter().enumerate() {
-        let omit = field.omits();
+        let (omit, hidden) = (field.omits(), field.attributes.hidden);
         let _ = write!(
             fields,
-            "crate::codec::Field {{ name: {:?}, omit_empty: {omit} }},",
+            "crate::codec::Field {{ name: {:?}, omit_empty: {omit}, hidden: {hidden} }},",
             field.name
         );
         for alias in &field.attributes.aliases {
@@ -287,6 +290,8 @@ fn serialize_code(of: &Structure) -> String {
         };
         if field.attributes.skip {
             call = "to.skip_field()".to_owned();
+        } else if field.attributes.hidden {
+            call = format!("if to.json() {{ to.skip_field() }} else {{ {call} }}");
         } else if let Some(path) = &field.attributes.skip_if {
             call = format!("if {path}(&self.{ident}) {{ to.skip_field() }} else {{ {call} }}");
         }

@@ -15,6 +15,8 @@ pub struct Field {
     pub name: &'static str,
     /// Go's `omitempty`: JSON leaves it out when it is empty.
     pub omit_empty: bool,
+    /// Go's `json:"-"`: not there in JSON.
+    pub hidden: bool,
 }
 
 /// What the derives know of a structure.
@@ -47,17 +49,30 @@ impl Layout {
         if let Some(field) = self.fields.get(guess)
             && field.name.as_bytes() == key
             && !is_embedded(field.name)
+            && (origin == Origin::Msgpack || !field.hidden)
         {
             return Some((guess, field.name));
         }
-        self.search(|name| name.as_bytes() == key).or_else(|| {
-            (origin != Origin::Msgpack)
-                .then(|| self.search(|name| name.as_bytes().eq_ignore_ascii_case(key)))?
-        })
+        match origin {
+            Origin::Msgpack => self.search(|_| true, |name| name.as_bytes() == key),
+            Origin::Json => {
+                let shown = |field: &Field| !field.hidden;
+                self.search(shown, |name| name.as_bytes() == key)
+                    .or_else(|| {
+                        self.search(shown, |name| name.as_bytes().eq_ignore_ascii_case(key))
+                    })
+            }
+        }
     }
 
-    fn search(&self, fits: impl Fn(&str) -> bool) -> Option<(usize, &'static str)> {
-        let fields = self.fields.iter().map(|field| field.name).enumerate();
+    fn search(
+        &self,
+        among: fn(&Field) -> bool,
+        fits: impl Fn(&str) -> bool,
+    ) -> Option<(usize, &'static str)> {
+        let fields = self.fields.iter().enumerate();
+        let fields = fields.filter(|(_, field)| among(field));
+        let fields = fields.map(|(at, field)| (at, field.name));
         let aliases = self.aliases.iter();
         let aliases = aliases.map(|(name, at)| (usize::from(*at), *name));
         fields
@@ -121,6 +136,7 @@ mod tests {
     const NAMED: fn(&'static str) -> Field = |name| Field {
         name,
         omit_empty: false,
+        hidden: false,
     };
 
     #[test]
@@ -145,6 +161,29 @@ mod tests {
             let alias = Some((3, "other_name"));
             assert_eq!(find(b"other_name", Origin::Msgpack), alias);
             assert_eq!(find(b"Other_Name", Origin::Json), alias);
+        }
+    }
+
+    #[test]
+    fn json_does_not_know_hidden_fields() {
+        let hidden = Field {
+            hidden: true,
+            ..NAMED("Type")
+        };
+        let layout = Layout {
+            name: "T",
+            rust: "T",
+            required: false,
+            fixed: true,
+            fields: vec![hidden].leak(),
+            aliases: &[],
+            order: &[0],
+        };
+        for guess in 0..2 {
+            assert_eq!(layout.find(b"Type", Origin::Json, guess), None);
+            assert_eq!(layout.find(b"type", Origin::Json, guess), None);
+            let found = layout.find(b"Type", Origin::Msgpack, guess);
+            assert_eq!(found, Some((0, "Type")));
         }
     }
 

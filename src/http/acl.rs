@@ -12,7 +12,6 @@ use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::codec::{Deserialize, Serialize};
-use crate::structs::go::{Bytes, GoDuration, GoTime, List};
 use crate::structs::rpc::method;
 use crate::structs::*;
 use crate::wire::json;
@@ -98,55 +97,6 @@ async fn replication(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError
     Response::json(&write::<method::AclReplicationStatus>(ctx, args).await?)
 }
 
-/// A token as users write it: no type.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct TokenBody {
-    #[serde(rename = "AccessorID")]
-    accessor_id: String,
-    #[serde(rename = "SecretID")]
-    secret_id: String,
-    description: String,
-    policies: List<ACLLink>,
-    roles: List<ACLLink>,
-    service_identities: List<ACLServiceIdentity>,
-    node_identities: List<ACLNodeIdentity>,
-    rules: String,
-    local: bool,
-    auth_method: String,
-    expiration_time: Option<GoTime>,
-    #[serde(rename = "ExpirationTTL")]
-    expiration_ttl: GoDuration,
-    #[serde(rename = "CreateTime")]
-    _create_time: GoTime,
-    #[serde(rename = "Hash")]
-    _hash: Bytes,
-    #[serde(rename = "CreateIndex")]
-    _create_index: u64,
-    #[serde(rename = "ModifyIndex")]
-    _modify_index: u64,
-}
-
-impl From<TokenBody> for ACLToken {
-    fn from(b: TokenBody) -> Self {
-        Self {
-            accessor_id: b.accessor_id,
-            secret_id: b.secret_id,
-            description: b.description,
-            policies: b.policies,
-            roles: b.roles,
-            service_identities: b.service_identities,
-            node_identities: b.node_identities,
-            rules: b.rules,
-            local: b.local,
-            auth_method: b.auth_method,
-            expiration_time: b.expiration_time,
-            expiration_ttl: b.expiration_ttl,
-            ..Self::default()
-        }
-    }
-}
-
 async fn tokens(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     enabled(ctx)?;
     let (datacenter, options) = ask(ctx, req)?;
@@ -218,8 +168,7 @@ async fn token(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn token_set(ctx: &Ctx, req: &mut Request, id: String) -> Result<Response, HttpError> {
-    let given: TokenBody = body(req, "Token decoding failed", "structs.ACLToken").await?;
-    let mut acl_token = ACLToken::from(given);
+    let mut acl_token: ACLToken = body(req, "Token decoding failed", "structs.ACLToken").await?;
     let create = id.is_empty();
     if !create {
         if !acl_token.accessor_id.is_empty() && acl_token.accessor_id != id {
@@ -239,8 +188,7 @@ async fn token_set(ctx: &Ctx, req: &mut Request, id: String) -> Result<Response,
 }
 
 async fn token_clone(ctx: &Ctx, req: &mut Request, source: &str) -> Result<Response, HttpError> {
-    let given: TokenBody = body(req, "Token decoding failed", "structs.ACLToken").await?;
-    let mut acl_token = ACLToken::from(given);
+    let mut acl_token: ACLToken = body(req, "Token decoding failed", "structs.ACLToken").await?;
     acl_token.accessor_id = source.to_owned();
     let args = ACLTokenSetRequest {
         datacenter: ctx.settings.datacenter.clone(),

@@ -10,7 +10,7 @@ use super::request::{MAX_JSON_BODY, Request};
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::acl::{Ask, Scalar};
-use crate::codec::{Deserialize, Serialize};
+use crate::codec::Serialize;
 use crate::structs::rpc::method;
 use crate::structs::*;
 use hyper::StatusCode;
@@ -35,24 +35,6 @@ struct Created {
     id: String,
 }
 
-/// The body of a token of before 1.4.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct LegacyBody {
-    #[serde(rename = "ID")]
-    id: String,
-    #[serde(rename = "Name")]
-    name: String,
-    #[serde(rename = "Type")]
-    kind: String,
-    #[serde(rename = "Rules")]
-    rules: String,
-    #[serde(rename = "CreateIndex")]
-    _create_index: u64,
-    #[serde(rename = "ModifyIndex")]
-    _modify_index: u64,
-}
-
 async fn create(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     enabled(ctx)?;
     set(ctx, req, false).await
@@ -64,23 +46,16 @@ async fn update(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
 }
 
 async fn set(ctx: &Ctx, req: &mut Request, needs_id: bool) -> Result<Response, HttpError> {
-    let mut given = LegacyBody::default();
+    let mut acl = ACL::default();
     if req.body.content_length() != Some(0) {
-        given = req.json("structs.ACLRequest").await?;
+        acl = req.json("structs.ACLRequest").await?;
     }
-    if needs_id && given.id.is_empty() {
+    if needs_id && acl.id.is_empty() {
         return Err(HttpError::bad_request("ACL ID must be set"));
     }
-    let acl = ACL {
-        id: given.id,
-        name: given.name,
-        kind: match given.kind.as_str() {
-            "" => "client".to_owned(),
-            _ => given.kind,
-        },
-        rules: given.rules,
-        ..ACL::default()
-    };
+    if acl.kind.is_empty() {
+        "client".clone_into(&mut acl.kind);
+    }
     apply(ctx, req, "set", acl).await
 }
 

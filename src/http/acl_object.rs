@@ -12,7 +12,7 @@ use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::codec::{Deserialize, Serialize};
-use crate::structs::go::{Bytes, List};
+use crate::structs::go::List;
 use crate::structs::rpc::{Method as Call, method};
 use crate::structs::*;
 use hyper::{Method, StatusCode};
@@ -39,9 +39,7 @@ pub(super) const ROUTES: &[Route] = routes! {
 type Args<M> = <M as Call>::Args;
 
 /// A kind of things that ACLs are made of.
-trait Object: Serialize + Sized {
-    /// As users write it.
-    type Body: Deserialize + Default + Into<Self>;
+trait Object: Serialize + Deserialize + Default {
     /// As lists have it.
     type Listed: Serialize;
     type Read: Call;
@@ -74,7 +72,7 @@ trait Object: Serialize + Sized {
 
 macro_rules! objects {
     ($($object:ty, $word:literal by $key:ident $called:literal, $noun:literal {
-        body: $body:ty, unexpected: $unexpected:expr, hidden: $hidden:literal,
+        unexpected: $unexpected:expr, hidden: $hidden:literal,
         read: $read:ident($read_args:ident { $read_key:ident $(or $other:ident)? }) $found:ident,
         list: $list:ident($list_args:ident { $($filter:ident: $parameter:literal)? }) $listed:ident of $stub:ty,
         set: $set:ident($set_args:ident) $given:ident,
@@ -82,7 +80,6 @@ macro_rules! objects {
     })*) => {
         $(
             impl Object for $object {
-                type Body = $body;
                 type Listed = $stub;
                 type Read = method::$read;
                 type List = method::$list;
@@ -133,64 +130,33 @@ macro_rules! objects {
 
 objects! {
     ACLPolicy, "Policy" by id "ID", "policy ID" {
-        body: PolicyBody, unexpected: Some("Cannot specify the ID when creating a new policy"), hidden: true,
+        unexpected: Some("Cannot specify the ID when creating a new policy"), hidden: true,
         read: AclPolicyRead(ACLPolicyGetRequest { policy_id or policy_name }) policy,
         list: AclPolicyList(ACLPolicyListRequest {}) policies of ACLPolicyListStub,
         set: AclPolicySet(ACLPolicySetRequest) policy,
         delete: AclPolicyDelete(ACLPolicyDeleteRequest),
     }
     ACLRole, "Role" by id "ID", "role ID" {
-        body: Self, unexpected: Some(Self::MISMATCH), hidden: false,
+        unexpected: Some(Self::MISMATCH), hidden: false,
         read: AclRoleRead(ACLRoleGetRequest { role_id or role_name }) role,
         list: AclRoleList(ACLRoleListRequest { policy: "policy" }) roles of ACLRole,
         set: AclRoleSet(ACLRoleSetRequest) role,
         delete: AclRoleDelete(ACLRoleDeleteRequest),
     }
     ACLAuthMethod, "AuthMethod" by name "Name", "auth method name" {
-        body: Self, unexpected: None, hidden: false,
+        unexpected: None, hidden: false,
         read: AclAuthMethodRead(ACLAuthMethodGetRequest { auth_method_name }) auth_method,
         list: AclAuthMethodList(ACLAuthMethodListRequest {}) auth_methods of ACLAuthMethodListStub,
         set: AclAuthMethodSet(ACLAuthMethodSetRequest) auth_method,
         delete: AclAuthMethodDelete(ACLAuthMethodDeleteRequest),
     }
     ACLBindingRule, "BindingRule" by id "ID", "binding rule ID" {
-        body: Self, unexpected: Some(Self::MISMATCH), hidden: false,
+        unexpected: Some(Self::MISMATCH), hidden: false,
         read: AclBindingRuleRead(ACLBindingRuleGetRequest { binding_rule_id }) binding_rule,
         list: AclBindingRuleList(ACLBindingRuleListRequest { auth_method: "authmethod" }) binding_rules
             of ACLBindingRule,
         set: AclBindingRuleSet(ACLBindingRuleSetRequest) binding_rule,
         delete: AclBindingRuleDelete(ACLBindingRuleDeleteRequest),
-    }
-}
-
-/// A policy as users write it: no syntax.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct PolicyBody {
-    #[serde(rename = "ID")]
-    id: String,
-    name: String,
-    description: String,
-    rules: String,
-    datacenters: List<String>,
-    #[serde(rename = "Hash")]
-    _hash: Bytes,
-    #[serde(rename = "CreateIndex")]
-    _create_index: u64,
-    #[serde(rename = "ModifyIndex")]
-    _modify_index: u64,
-}
-
-impl From<PolicyBody> for ACLPolicy {
-    fn from(b: PolicyBody) -> Self {
-        Self {
-            id: b.id,
-            name: b.name,
-            description: b.description,
-            rules: b.rules,
-            datacenters: b.datacenters,
-            ..Self::default()
-        }
     }
 }
 
@@ -221,8 +187,7 @@ async fn one<T: Object>(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpEr
             Response::json(&true)
         }
         _ => {
-            let given: T::Body = body(req, T::UNREADABLE, T::GO_TYPE).await?;
-            let mut object: T = given.into();
+            let mut object: T = body(req, T::UNREADABLE, T::GO_TYPE).await?;
             place(&mut object, id)?;
             let args = object.set_args(ctx.settings.datacenter.clone(), req.token(ctx));
             Response::json(&write::<T::Set>(ctx, args).await?)

@@ -1,21 +1,26 @@
 //! Tokens, policies, roles, auth methods and binding rules, and the FSM commands that write them.
 //!
-//! Source: `docs/reference/rpc.md` appendix A, `docs/reference/http-1.md` section 11.
+//! Holds true: users write the same structures that servers keep; what Consul reads with a decoder of its own has no name in
+//! errors, as there.
+//! Source: `docs/reference/rpc.md` appendix A, `docs/reference/http-1.md` section 11; a running Consul 1.8.7.
 
 use super::go::{Any, Bytes, GoDuration, GoTime, List, Map, duration_string_omitempty};
-use crate::codec::{Deserialize, Error, Serialize, Serializer};
+use crate::codec::{Deserialize, Deserializer, Error, Origin, Serialize, base64};
 
-/// `#[serde(serialize_with)]`: a field that JSON does not show.
-fn hidden(value: &dyn Serialize, to: &mut Serializer) -> Result<(), Error> {
-    if to.json() {
-        return to.skip_field();
+/// `#[serde(deserialize_with)]`: a hash, which users may send as any text, for nobody counts on it.
+fn any_hash(into: &mut Bytes, from: &Deserializer<'_, '_>) -> Result<(), Error> {
+    if from.origin() == Origin::Msgpack {
+        return into.deserialize(from);
     }
-    value.serialize(to)
+    let mut text = String::new();
+    text.deserialize(from)?;
+    into.0 = base64::decode(text.as_bytes()).unwrap_or_default();
+    Ok(())
 }
 
 /// Points to a policy or role; the name is filled in when it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "ACLTokenPolicyLink")]
 pub struct ACLLink {
     /// What holds.
     #[serde(rename = "ID")]
@@ -48,7 +53,7 @@ pub struct ACLNodeIdentity {
 
 /// A token: a secret and what it grants.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename = "", rename_all = "PascalCase")]
 pub struct ACLToken {
     /// What it is called openly.
     #[serde(rename = "AccessorID")]
@@ -71,7 +76,7 @@ pub struct ACLToken {
     #[serde(serialize_with = "omitempty")]
     pub node_identities: List<ACLNodeIdentity>,
     /// `client` or `management` for tokens of before 1.4 and the first one; else empty.
-    #[serde(rename = "Type", serialize_with = "hidden")]
+    #[serde(rename = "Type", hidden)]
     pub kind: String,
     /// Rules of its own, for tokens of before 1.4.
     #[serde(serialize_with = "omitempty")]
@@ -90,6 +95,7 @@ pub struct ACLToken {
     /// When it was made.
     pub create_time: GoTime,
     /// Of everything that users set.
+    #[serde(deserialize_with = "any_hash")]
     pub hash: Bytes,
     /// Raft index of the write that created it.
     pub create_index: u64,
@@ -121,7 +127,7 @@ impl ACLToken {
 
 /// A policy: rules under a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename = "", rename_all = "PascalCase")]
 pub struct ACLPolicy {
     /// What links point to.
     #[serde(rename = "ID")]
@@ -133,12 +139,13 @@ pub struct ACLPolicy {
     /// The rules' text.
     pub rules: String,
     /// 0 for the present language, 1 for that of before 1.4.
-    #[serde(serialize_with = "hidden")]
+    #[serde(hidden)]
     pub syntax: i64,
     /// Where it holds; everywhere if empty.
     #[serde(serialize_with = "omitempty")]
     pub datacenters: List<String>,
     /// Of everything that users set.
+    #[serde(deserialize_with = "any_hash")]
     pub hash: Bytes,
     /// Raft index of the write that created it.
     pub create_index: u64,
@@ -148,7 +155,7 @@ pub struct ACLPolicy {
 
 /// A role: policies and identities under a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename = "", rename_all = "PascalCase")]
 pub struct ACLRole {
     /// What links point to.
     #[serde(rename = "ID")]
@@ -167,6 +174,7 @@ pub struct ACLRole {
     #[serde(serialize_with = "omitempty")]
     pub node_identities: List<ACLNodeIdentity>,
     /// Of everything that users set.
+    #[serde(deserialize_with = "any_hash")]
     pub hash: Bytes,
     /// Raft index of the write that created it.
     pub create_index: u64,
