@@ -78,8 +78,8 @@ impl Dns {
             cache: OnceLock::new(),
             tokens: OnceLock::new(),
             waiting: recursor::waiting_room(),
-            domain_query: telemetry::sample("dns.domain_query", &labels),
-            ptr_query: telemetry::sample("dns.ptr_query", &labels),
+            domain_query: telemetry::sample(&["dns.domain_query"], &labels),
+            ptr_query: telemetry::sample(&["dns.ptr_query"], &labels),
             settings: RwLock::new(InForce::new(settings)),
         })
     }

@@ -41,7 +41,7 @@ pub fn of(route: &Route, method: &Method) -> Option<&'static Sample> {
     if let Some(found) = found {
         return found;
     }
-    let made = telemetry::sample(&name(route.path, method), &[]);
+    let made = telemetry::sample(&[&name(route.path, method)], &[]);
     let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
     known.insert(key, made);
     made
@@ -86,7 +86,7 @@ impl Api {
 
     /// Counts a request before it goes to the servers.
     pub fn ask(&self, ctx: &Ctx) {
-        count(&self.asked, ctx, || format!("client.api.{}", self.name));
+        count(&self.asked, ctx, ["client.api.", self.name]);
     }
 
     /// Counts how it ended, and passes it on.
@@ -95,20 +95,16 @@ impl Api {
     /// Those it is given.
     pub fn end<T>(&self, ctx: &Ctx, result: Result<T, HttpError>) -> Result<T, HttpError> {
         match result {
-            Ok(_) => count(&self.succeeded, ctx, || {
-                format!("client.api.success.{}", self.success)
-            }),
-            Err(_) => count(&self.failed, ctx, || {
-                format!("client.rpc.error.{}", self.name)
-            }),
+            Ok(_) => count(&self.succeeded, ctx, ["client.api.success.", self.success]),
+            Err(_) => count(&self.failed, ctx, ["client.rpc.error.", self.name]),
         }
         result
     }
 }
 
-fn count(place: &OnceLock<Option<&'static Counter>>, ctx: &Ctx, name: impl FnOnce() -> String) {
-    let node = ctx.settings.node_name.as_str();
-    if let Some(counter) = place.get_or_init(|| telemetry::counter(&name(), &[("node", node)])) {
+fn count(place: &OnceLock<Option<&'static Counter>>, ctx: &Ctx, name: [&str; 2]) {
+    let labels = [("node", ctx.settings.node_name.as_str())];
+    if let Some(counter) = place.get_or_init(|| telemetry::counter(&name, &labels)) {
         counter.incr();
     }
 }

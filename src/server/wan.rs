@@ -116,7 +116,7 @@ impl Server {
             .inspect_err(|_| log_no_path(&datacenter, request.name()))?;
         self.keep_local_token(&mut request)?;
         let labels = [("datacenter", datacenter.as_str())];
-        if let Some(counter) = telemetry::counter("rpc.cross-dc", &labels) {
+        if let Some(counter) = telemetry::counter(&["rpc.cross-dc"], &labels) {
             counter.incr();
         }
         let mut last = Error::new(structs::DATACENTER_UNREACHABLE);

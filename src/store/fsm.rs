@@ -8,7 +8,6 @@
 
 use std::io::BufRead;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::db::{Db, Settings};
@@ -394,19 +393,6 @@ fn applied_as(kind: u8) -> Option<&'static Sample> {
     })
 }
 
-/// The metric of the operation that is applied most, looked up once.
-static KVS_SET: OnceLock<Option<&'static Sample>> = OnceLock::new();
-
-/// Measures a command that has an operation.
-fn timed(name: &str, op: &str) -> Option<Timed> {
-    let look_up = || telemetry::sample(name, &[("op", op)]);
-    let sample = match (name, op) {
-        ("fsm.kvs", kv_op::SET) => *KVS_SET.get_or_init(look_up),
-        _ => look_up(),
-    };
-    sample.map(Timed::start)
-}
-
 fn refused(text: impl Into<String>) -> ApplyReply {
     ApplyReply::Error(structs::Error::from(text.into()))
 }
@@ -480,7 +466,7 @@ fn deregister(tx: &mut Tx<'_>, r: &DeregisterRequest) -> Cmd<ApplyReply> {
 }
 
 fn kvs(tx: &mut Tx<'_>, mut r: KVSRequest) -> Cmd<ApplyReply> {
-    let _timed = timed("fsm.kvs", &r.op);
+    let _timed = telemetry::labelled(&metrics::FSM_KVS, &r.op).map(Timed::start);
     let e = &mut r.dir_ent;
     Ok(match r.op.as_str() {
         kv_op::SET => {
@@ -504,7 +490,7 @@ fn kvs(tx: &mut Tx<'_>, mut r: KVSRequest) -> Cmd<ApplyReply> {
 }
 
 fn session(tx: &mut Tx<'_>, r: &SessionRequest) -> Cmd<ApplyReply> {
-    let _timed = timed("fsm.session", &r.op);
+    let _timed = telemetry::labelled(&metrics::FSM_SESSION, &r.op).map(Timed::start);
     match r.op.as_str() {
         "create" => tx
             .session_create(&r.session)

@@ -118,7 +118,7 @@ impl Settings {
     pub(super) fn statsd_line(
         &self,
         name: &str,
-        labels: &[(String, String)],
+        labels: &[(&str, &str)],
         value: f64,
         kind: &str,
     ) -> Option<String> {

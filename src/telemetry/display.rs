@@ -102,7 +102,7 @@ fn timestamp(interval: u64) -> String {
 
 pub(super) fn gauges(settings: &Settings, series: &[Series]) -> Vec<GaugeValue> {
     let set = series.iter().filter_map(|series| match series {
-        Series::Gauge(gauge) => Some((gauge.name.text(), gauge.value())),
+        Series::Gauge(gauge) => Some((gauge.name.text, gauge.value())),
         _ => None,
     });
     let gauge = |(name, value): (&str, f64)| {
@@ -133,7 +133,7 @@ fn sampled(settings: &Settings, moved: &Moved) -> Option<SampledValue> {
     let count = s.count as f64;
     let variance = (count * s.squares - s.sum * s.sum) / (count * (count - 1.0));
     Some(SampledValue {
-        name: settings.full_name(name.text(), false)?,
+        name: settings.full_name(name.text, false)?,
         count: s.count,
         rate: s.sum / INTERVAL as f64,
         sum: s.sum,
@@ -145,6 +145,10 @@ fn sampled(settings: &Settings, moved: &Moved) -> Option<SampledValue> {
         } else {
             0.0
         },
-        labels: name.labels().iter().cloned().collect(),
+        labels: name
+            .labels
+            .iter()
+            .map(|(label, value)| ((*label).to_owned(), (*value).to_owned()))
+            .collect(),
     })
 }

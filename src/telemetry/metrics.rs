@@ -3,6 +3,7 @@
 //! Source: Consul's documentation "Telemetry"; the list of a running Consul 1.8.7.
 
 use super::{Counter, Gauge, Sample};
+use crate::structs::kv_op;
 
 // What agents ask of servers.
 pub static CLIENT_RPC: Counter = Counter::new("client.rpc");
@@ -43,6 +44,21 @@ pub static FSM_REGISTER: Sample = Sample::new("fsm.register");
 pub static FSM_DEREGISTER: Sample = Sample::new("fsm.deregister");
 pub static FSM_COORDINATES: Sample = Sample::new("fsm.coordinate.batch-update");
 pub static FSM_TXN: Sample = Sample::new("fsm.txn");
+/// Of operations on keys, the one that is applied most first.
+pub static FSM_KVS: [Sample; 7] = [
+    Sample::labelled("fsm.kvs", &[("op", kv_op::SET)]),
+    Sample::labelled("fsm.kvs", &[("op", kv_op::DELETE)]),
+    Sample::labelled("fsm.kvs", &[("op", kv_op::DELETE_CAS)]),
+    Sample::labelled("fsm.kvs", &[("op", kv_op::DELETE_TREE)]),
+    Sample::labelled("fsm.kvs", &[("op", kv_op::CAS)]),
+    Sample::labelled("fsm.kvs", &[("op", kv_op::LOCK)]),
+    Sample::labelled("fsm.kvs", &[("op", kv_op::UNLOCK)]),
+];
+/// Of operations on sessions.
+pub static FSM_SESSION: [Sample; 2] = [
+    Sample::labelled("fsm.session", &[("op", "create")]),
+    Sample::labelled("fsm.session", &[("op", "destroy")]),
+];
 pub static FSM_PERSIST: Sample = Sample::new("fsm.persist");
 pub static FSM_AUTOPILOT: Sample = Sample::new("fsm.autopilot");
 

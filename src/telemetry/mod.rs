@@ -1,16 +1,17 @@
 //! Metrics under Consul's names: counters, gauges and samples, kept per interval of ten seconds.
 //!
 //! `telemetry::metrics` names them; `metrics::RPC_QUERY.incr()`, `metrics::DNS_DOMAIN_QUERY.record(elapsed)`.
-//! Names that hold a label or a path come from [`counter`] and [`sample`], which give the same series for
-//! the same name. [`init`] sets what the `telemetry` block configures; [`display`] and [`prometheus`] are
+//! Series whose labels are known beforehand stand there as well, found by [`labelled`]. Names that hold what is only known
+//! later come from [`counter`] and [`sample`], which give the same series for the same name. [`init`] sets what the `telemetry` block configures; [`display`] and [`prometheus`] are
 //! the two forms of `/v1/agent/metrics`; [`drain`] gives the lines for statsd when one is configured.
 //!
-//! Holds true: an update is a few atomic operations or one short lock; nothing runs by itself, the first
-//! update or reading after an interval's end closes that interval; series have a maximum.
+//! Holds true: an update is a few atomic operations or one short lock, a look-up one short lock and no allocation; nothing
+//! runs by itself, the first update or reading after an interval's end closes that interval; series have a maximum.
 //! Leaves to others: sockets, the HTTP endpoint, when a metric is updated.
 //! Source: Consul's documentation "Telemetry"; shapes and names recorded from Consul 1.8.7.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ const MAX_KEPT: usize = 128;
 const MAX_LINES: usize = 64 * 1024;
 
 /// Label names and values.
-type Labels = Vec<(String, String)>;
+type Labels = &'static [(&'static str, &'static str)];
 
 /// A count of events.
 pub struct Counter {
@@ -63,25 +64,32 @@ pub struct Sample {
     state: Mutex<State>,
 }
 
-/// A series' name: fixed, or made at run time with labels.
-enum Name {
-    Fixed(&'static str),
-    Made(String, Labels),
+/// A series' name. Series live as long as the process, and so do their names.
+#[derive(Clone, Copy)]
+struct Name {
+    text: &'static str,
+    labels: Labels,
 }
 
 impl Name {
-    fn text(&self) -> &str {
-        match self {
-            Name::Fixed(name) => name,
-            Name::Made(name, _) => name,
+    const fn plain(text: &'static str) -> Self {
+        Self { text, labels: &[] }
+    }
+
+    /// A copy of what was put together at run time.
+    fn made(parts: &[&str], labels: &[(&str, &str)]) -> Self {
+        let own = |text: &str| -> &'static str { Box::leak(text.into()) };
+        let labels: Box<[_]> = labels.iter().map(|(k, v)| (own(k), own(v))).collect();
+        Self {
+            text: own(&parts.concat()),
+            labels: Box::leak(labels),
         }
     }
 
-    fn labels(&self) -> &[(String, String)] {
-        match self {
-            Name::Fixed(_) => &[],
-            Name::Made(_, labels) => labels,
-        }
+    /// Whether it is what these parts and labels make.
+    fn is(&self, parts: &[&str], labels: &[(&str, &str)]) -> bool {
+        let rest = parts.iter().try_fold(self.text, |t, p| t.strip_prefix(p));
+        rest == Some("") && self.labels == labels
     }
 }
 
@@ -142,8 +150,8 @@ enum Series {
 #[derive(Default)]
 struct Registry {
     series: Vec<Series>,
-    /// Series made at run time by name and labels.
-    made: HashMap<(String, Labels), Series>,
+    /// Series made at run time by a hash of name and labels; those that meet stand behind one another.
+    made: HashMap<u64, Series, RandomState>,
     closed: Option<Closed>,
 }
 
@@ -275,7 +283,7 @@ fn enter(known: &AtomicBool, series: Series) {
 impl Counter {
     /// A counter with a fixed name, without the prefix.
     pub const fn new(name: &'static str) -> Self {
-        Self::named(Name::Fixed(name))
+        Self::named(Name::plain(name))
     }
 
     const fn named(name: Name) -> Self {
@@ -302,7 +310,7 @@ impl Gauge {
     /// A gauge with a fixed name, without the prefix.
     pub const fn new(name: &'static str) -> Self {
         Self {
-            name: Name::Fixed(name),
+            name: Name::plain(name),
             known: AtomicBool::new(false),
             bits: AtomicU64::new(0),
         }
@@ -325,12 +333,26 @@ impl Gauge {
 impl Sample {
     /// A sample with a fixed name, without the prefix.
     pub const fn new(name: &'static str) -> Self {
-        Self::named(Name::Fixed(name), false)
+        Self::named(Name::plain(name), false)
+    }
+
+    /// A sample with a fixed name and a fixed label.
+    pub const fn labelled(
+        name: &'static str,
+        label: &'static [(&'static str, &'static str); 1],
+    ) -> Self {
+        Self::named(
+            Name {
+                text: name,
+                labels: label,
+            },
+            false,
+        )
     }
 
     /// A sample that Consul shows among the counters, for values other than 1.
     pub const fn adding(name: &'static str) -> Self {
-        Self::named(Name::Fixed(name), true)
+        Self::named(Name::plain(name), true)
     }
 
     const fn named(name: Name, adds: bool) -> Self {
@@ -402,8 +424,19 @@ impl Drop for Timed {
     }
 }
 
-/// The counter of this name and these labels; `None` when there are too many series already.
-pub fn counter(name: &str, labels: &[(&str, &str)]) -> Option<&'static Counter> {
+/// The sample of a table of [`Sample::labelled`] whose label has this value; for a value that is not in the table, one made
+/// at run time.
+pub fn labelled(table: &'static [Sample], value: &str) -> Option<&'static Sample> {
+    let label = |of: &Sample| of.name.labels.first().copied();
+    let has = |of: &&Sample| label(of).is_some_and(|(_, known)| known == value);
+    table.iter().find(has).or_else(|| {
+        let first = table.first()?;
+        sample(&[first.name.text], &[(label(first)?.0, value)])
+    })
+}
+
+/// The counter whose name are these parts, with these labels; `None` when there are too many series already.
+pub fn counter(name: &[&str], labels: &[(&str, &str)]) -> Option<&'static Counter> {
     match make(name, labels, |name| {
         let made: &'static Counter = Box::leak(Box::new(Counter::named(name)));
         made.known.store(true, Ordering::Relaxed);
@@ -414,17 +447,17 @@ pub fn counter(name: &str, labels: &[(&str, &str)]) -> Option<&'static Counter> 
     }
 }
 
-/// The sample of this name and these labels; `None` when there are too many series already.
-pub fn sample(name: &str, labels: &[(&str, &str)]) -> Option<&'static Sample> {
+/// The sample whose name are these parts, with these labels; `None` when there are too many series already.
+pub fn sample(name: &[&str], labels: &[(&str, &str)]) -> Option<&'static Sample> {
     made_sample(name, labels, false)
 }
 
 /// As [`sample`], shown among the counters.
-pub fn adding_sample(name: &str, labels: &[(&str, &str)]) -> Option<&'static Sample> {
+pub fn adding_sample(name: &[&str], labels: &[(&str, &str)]) -> Option<&'static Sample> {
     made_sample(name, labels, true)
 }
 
-fn made_sample(name: &str, labels: &[(&str, &str)], adds: bool) -> Option<&'static Sample> {
+fn made_sample(name: &[&str], labels: &[(&str, &str)], adds: bool) -> Option<&'static Sample> {
     match make(name, labels, |name| {
         let made: &'static Sample = Box::leak(Box::new(Sample::named(name, adds)));
         made.known.store(true, Ordering::Relaxed);
@@ -436,24 +469,44 @@ fn made_sample(name: &str, labels: &[(&str, &str)], adds: bool) -> Option<&'stat
 }
 
 /// Finds or makes a series; what is made lives as long as the process, hence the maximum.
-fn make(name: &str, labels: &[(&str, &str)], new: impl FnOnce(Name) -> Series) -> Option<Series> {
+fn make(
+    name: &[&str],
+    labels: &[(&str, &str)],
+    new: impl FnOnce(Name) -> Series,
+) -> Option<Series> {
     if labels.iter().any(|(_, value)| value.len() > MAX_LABEL) {
         return None;
     }
-    let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
-    let labels: Labels = labels.iter().map(own).collect();
-    let key = (name.to_owned(), labels);
     let mut registry = registry();
-    if let Some(found) = registry.made.get(&key) {
-        return Some(*found);
+    let mut place = hash(registry.made.hasher(), name, labels);
+    while let Some(found) = registry.made.get(&place) {
+        if found.name().is(name, labels) {
+            return Some(*found);
+        }
+        place = place.wrapping_add(1);
     }
     if registry.made.len() >= MAX_MADE {
         return None;
     }
-    let series = new(Name::Made(key.0.clone(), key.1.clone()));
+    let series = new(Name::made(name, labels));
     registry.series.push(series);
-    registry.made.insert(key, series);
+    registry.made.insert(place, series);
     Some(series)
+}
+
+/// Of a name, however it is cut into parts, and its labels.
+fn hash(keys: &RandomState, name: &[&str], labels: &[(&str, &str)]) -> u64 {
+    let mut hasher = keys.build_hasher();
+    for part in name {
+        hasher.write(part.as_bytes());
+    }
+    for (label, value) in labels {
+        hasher.write_u8(0);
+        hasher.write(label.as_bytes());
+        hasher.write_u8(0);
+        hasher.write(value.as_bytes());
+    }
+    hasher.finish()
 }
 
 /// Collects a line for statsd.
@@ -461,7 +514,7 @@ fn emit(name: &Name, value: f64, kind: &str) {
     if !EMIT.load(Ordering::Relaxed) {
         return;
     }
-    if let Some(line) = settings().statsd_line(name.text(), name.labels(), value, kind) {
+    if let Some(line) = settings().statsd_line(name.text, name.labels, value, kind) {
         let mut lines = lock(&LINES);
         if lines.len() + line.len() <= MAX_LINES {
             lines.push_str(&line);

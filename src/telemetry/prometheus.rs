@@ -33,7 +33,7 @@ pub fn prometheus() -> Result<String> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     // Series whose labels say the same once each label is left with one value are one series here.
     let mut totals: BTreeMap<(String, String), f64> = BTreeMap::new();
-    let mut count_up = |full: String, labels: &[(String, String)], total: f64| {
+    let mut count_up = |full: String, labels: &[(&str, &str)], total: f64| {
         *totals.entry((full, braces(labels))).or_default() += total;
     };
     for gauge in gauges(&settings, &registry.series) {
@@ -42,10 +42,10 @@ pub fn prometheus() -> Result<String> {
     }
     for series in &registry.series {
         let name = series.name();
-        let Some(full) = settings.full_name(name.text(), false) else {
+        let Some(full) = settings.full_name(name.text, false) else {
             continue;
         };
-        let labels = name.labels();
+        let labels = name.labels;
         match series {
             Series::Gauge(_) => {}
             Series::Counter(counter) => {
@@ -114,7 +114,7 @@ fn add(
 fn summary(
     families: &mut BTreeMap<String, Family>,
     full: &str,
-    labels: &[(String, String)],
+    labels: &[(&str, &str)],
     mut kept: Vec<f32>,
     sum: f64,
     count: u64,
@@ -124,7 +124,7 @@ fn summary(
         let place = ((kept.len() as f64 * quantile).ceil() as usize).saturating_sub(1);
         let value = kept.get(place).map_or(f64::NAN, |v| f64::from(*v));
         let mut with = labels.to_vec();
-        with.push(("quantile".into(), text.into()));
+        with.push(("quantile", text));
         let line = format!(" {}\n", number(value));
         add(families, full, "summary", &[("", &line)], &braces(&with));
     }
@@ -134,7 +134,7 @@ fn summary(
 }
 
 /// Labels as they are written: in order of their names, of equal names the last.
-fn braces(labels: &[(String, String)]) -> String {
+fn braces(labels: &[(&str, &str)]) -> String {
     if labels.is_empty() {
         return String::new();
     }
@@ -143,7 +143,7 @@ fn braces(labels: &[(String, String)]) -> String {
             .replace('"', "\\\"")
             .replace('\n', "\\n")
     };
-    let last: BTreeMap<&String, &String> = labels.iter().map(|(k, v)| (k, v)).into_map();
+    let last: BTreeMap<&str, &str> = labels.iter().copied().into_map();
     let inner: Vec<String> = last
         .iter()
         .map(|(k, v)| format!("{k}=\"{}\"", escape(v)))

@@ -6,6 +6,10 @@ static REQUESTS: Counter = Counter::new("test.requests");
 static BLOCKED: Counter = Counter::new("secret.thing");
 static LATENCY: Sample = Sample::new("test.latency-time");
 static BYTES: Sample = Sample::adding("test.bytes");
+static OPS: [Sample; 2] = [
+    Sample::labelled("test.ops", &[("op", "get")]),
+    Sample::labelled("test.ops", &[("op", "put")]),
+];
 static LEVEL: Gauge = Gauge::new("test.level");
 
 fn close_interval() {
@@ -38,12 +42,20 @@ fn metrics_are_shown_as_consul_shows_them() {
     LATENCY.record(Duration::from_millis(3));
     BYTES.add(100.0);
     LEVEL.set(7.0);
-    let labelled = counter("test.labelled", &[("service", "web")]).expect("a series");
-    labelled.incr();
-    assert!(std::ptr::eq(
-        labelled,
-        counter("test.labelled", &[("service", "web")]).expect("the same")
-    ));
+    let made = counter(&["test.labelled"], &[("service", "web")]).expect("a series");
+    made.incr();
+    let again = |name: &[&str], labels: &[(&str, &str)]| {
+        counter(name, labels).is_some_and(|found| std::ptr::eq(found, made))
+    };
+    assert!(again(&["test", ".labelled"], &[("service", "web")]));
+    assert!(!again(&["test.labelled", "x"], &[("service", "web")]));
+    assert!(!again(&["test.labelled"], &[("service", "we"), ("b", "")]));
+    for (op, at) in [("get", Some(0)), ("put", Some(1)), ("other", None)] {
+        let found = labelled(&OPS, op).expect("a series");
+        found.add(5.0);
+        assert_eq!(OPS.iter().position(|o| std::ptr::eq(o, found)), at);
+        assert!(std::ptr::eq(found, labelled(&OPS, op).expect("the same")));
+    }
     close_interval();
     let shown = display();
     let of = |name: &str| {
@@ -84,6 +96,8 @@ fn metrics_are_shown_as_consul_shows_them() {
         "consul_test_latency_time{quantile=\"0.99\"} 3\nconsul_test_latency_time_sum 4\nconsul_test_latency_time_count 2\n",
         "consul_test_labelled{service=\"web\"} 1\n",
         "consul_vm_test_level 7\n",
+        "consul_test_ops_sum{op=\"put\"} 5\n",
+        "consul_test_ops_sum{op=\"other\"} 5\n",
         "# TYPE process_resident_memory_bytes gauge\n",
     ] {
         assert!(text.contains(wanted), "{wanted}\nin\n{text}");
@@ -97,11 +111,11 @@ fn metrics_are_shown_as_consul_shows_them() {
     assert!(!lines.contains("secret"));
     // Both the series and the lines have a maximum.
     for n in 0..3 * MAX_MADE {
-        if let Some(c) = counter(&format!("many.{n}"), &[]) {
+        if let Some(c) = counter(&["many.", &n.to_string()], &[]) {
             c.incr();
         }
     }
-    assert!(counter("one.more", &[]).is_none());
+    assert!(counter(&["one.more"], &[]).is_none());
     assert!(registry().made.len() <= MAX_MADE);
     assert!(drain().len() <= MAX_LINES);
     // A quiet interval shows no counters; those of other tests in this process may have moved.

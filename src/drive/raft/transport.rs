@@ -293,7 +293,7 @@ struct Figures {
 
 impl Figures {
     fn of(peer: &str) -> Self {
-        let name = |what: &str| format!("raft.replication.{what}.{peer}");
+        let name = |what| ["raft.replication.", what, ".", peer];
         Self {
             rpc: telemetry::sample(&name("appendEntries.rpc"), &[]),
             logs: telemetry::adding_sample(&name("appendEntries.logs"), &[]),

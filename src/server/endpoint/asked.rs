@@ -16,24 +16,24 @@ pub(in crate::server) fn count(family: &str, request: &ServiceSpecificRequest, f
         "service"
     };
     let service = ("service", request.service_name.as_str());
-    one(&format!("{family}.{kind}.query"), &[service]);
+    one(&[family, ".", kind, ".query"], &[service]);
     if !request.service_tag.is_empty() {
         let labels = [service, ("tag", request.service_tag.as_str())];
-        one(&format!("{family}.{kind}.query-tag"), &labels);
+        one(&[family, ".", kind, ".query-tag"], &labels);
     }
     if let Some(tags) = request.service_tags.as_deref().filter(|t| !t.is_empty()) {
         let mut tags: Vec<&str> = tags.iter().map(String::as_str).collect();
         sorted::sort(&mut tags);
         let mut labels = vec![service];
         labels.extend(tags.into_iter().map(|tag| ("tag", tag)));
-        one(&format!("{family}.{kind}.query-tags"), &labels);
+        one(&[family, ".", kind, ".query-tags"], &labels);
     }
     if found == 0 {
-        one(&format!("{family}.{kind}.not-found"), &[service]);
+        one(&[family, ".", kind, ".not-found"], &[service]);
     }
 }
 
-fn one(name: &str, labels: &[(&str, &str)]) {
+fn one(name: &[&str], labels: &[(&str, &str)]) {
     if let Some(counter) = telemetry::counter(name, labels) {
         counter.incr();
     }
