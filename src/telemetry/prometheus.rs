@@ -298,12 +298,7 @@ mod tests {
 
     #[test]
     fn a_label_is_written_once() {
-        let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-        let labels = [
-            label("tag", "v1"),
-            label("service", "a\"b"),
-            label("tag", "v2"),
-        ];
+        let labels = [("tag", "v1"), ("service", "a\"b"), ("tag", "v2")];
         assert_eq!(braces(&labels), r#"{service="a\"b",tag="v2"}"#);
         assert_eq!(braces(&[]), "");
     }
