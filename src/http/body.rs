@@ -11,6 +11,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use smol::Unblock;
 use smol::io::AsyncReadExt;
 
+use super::budget::Share;
 use super::response::Pieces;
 
 /// Bytes that are read from a file at once.
@@ -28,6 +29,21 @@ impl OutBody {
     /// No body.
     pub fn empty() -> OutBody {
         OutBody::Whole(None)
+    }
+
+    /// How many bytes there are, when all of them are here.
+    pub fn held(&self) -> usize {
+        match self {
+            OutBody::Whole(bytes) => bytes.as_ref().map_or(0, Bytes::len),
+            OutBody::Pieces(_) => 0,
+        }
+    }
+
+    /// Keeps room until the bytes are sent.
+    pub fn keep(&mut self, share: Share) {
+        if let OutBody::Whole(bytes) = self {
+            *bytes = bytes.take().map(|bytes| share.hold(bytes));
+        }
     }
 
     /// A body whose bytes are known.

@@ -54,6 +54,7 @@ impl Request {
         }
         if options.min_query_index > 0 {
             self.headers = HeaderMap::new();
+            self.token = Some(options.token.clone());
         }
         Ok(options)
     }
@@ -141,6 +142,9 @@ impl Request {
 
     /// The request's token: parameter, header, bearer, else the agent's default.
     pub fn token(&self, ctx: &Ctx) -> String {
+        if let Some(token) = &self.token {
+            return token.clone();
+        }
         if let Some(token) = self.query.get("token").filter(|t| !t.is_empty()) {
             return token.to_owned();
         }

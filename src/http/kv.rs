@@ -10,7 +10,7 @@ use super::context::Ctx;
 use super::conventions::{go_parse_uint, set_meta, write};
 use super::error::HttpError;
 use super::listing;
-use super::request::{BodyError, Request, announced_length};
+use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
 use crate::structs::go::Bytes;
@@ -111,12 +111,8 @@ async fn put(ctx: &Ctx, req: &mut Request, token: String) -> Result<Response, Ht
         }
     }
     let limit = ctx.settings.kv_max_value_size;
-    let announced = announced_length(&req.headers);
-    args.dir_ent.value = match req.body.read(limit).await {
-        Ok(value) => Bytes(value.into()),
-        Err(BodyError::TooLarge(_)) => return Err(too_large(announced, limit)),
-        Err(e) => return Err(e.into()),
-    };
+    let value = req.limited_body(limit, "kv_max_value_size").await?;
+    args.dir_ent.value = Bytes(value.into());
     let plain = args.op == kv_op::SET;
     let done = write::<method::KvsApply>(ctx, args).await?;
     // The reply of a plain write says nothing: it is done when there is no error.
@@ -158,15 +154,6 @@ fn conflicting(req: &Request, parameters: &[&str]) -> Result<(), HttpError> {
     }
     let text = format!("Conflicting flags: {}", req.query.encode());
     Err(HttpError::bad_request(text))
-}
-
-fn too_large(announced: Option<u64>, limit: usize) -> HttpError {
-    let length = announced.map_or_else(String::new, |n| format!("({n} bytes)"));
-    let text = format!(
-        "Request body{length} too large, max size: {limit} bytes. \
-         See https://www.consul.io/docs/agent/options.html#kv_max_value_size."
-    );
-    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, text).closing()
 }
 
 fn boolean(value: bool) -> Response {

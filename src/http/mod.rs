@@ -21,6 +21,7 @@ mod agent_service;
 mod autopilot_state;
 mod blocking;
 mod body;
+mod budget;
 mod catalog;
 mod conn;
 mod context;

@@ -57,6 +57,11 @@ impl Query {
         self.0.is_empty()
     }
 
+    /// Takes out a parameter.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(k, _)| k != key);
+    }
+
     /// Sorted by name and escaped again, as Go's `Values.Encode` writes it.
     pub fn encode(&self) -> String {
         let mut sorted: Vec<&(String, String)> = self.0.iter().collect();
@@ -89,6 +94,9 @@ mod tests {
         assert_eq!(q.value("a"), "/ x");
         assert_eq!(q.get("dc"), Some(""));
         assert_eq!(q.get("none"), None);
+        let mut without = q.clone();
+        without.remove("flags");
+        assert!(!without.has("flags") && without.has("recurse") && without.has("dc"));
         assert_eq!(Query::parse("a=%zz"), None);
         assert!(Query::parse("").unwrap().is_empty());
     }

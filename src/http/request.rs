@@ -1,22 +1,25 @@
 //! A request as handlers see it: decoded path, parsed query, a body that is read on demand.
 //!
-//! Holds true: a body is never read beyond the limit its reader names.
+//! Holds true: a body is never read beyond the limit its reader names, and a large one only when there is room for it.
 //! Leaves to others: what query options mean (`conventions`).
 //! Source: `docs/reference/http-1.md` section 1.1.
 
 use std::fmt;
+use std::time::Instant;
 
+use super::budget::{BUDGET, SMALL, Share};
 use super::conn::{Phase, SharedPhase};
 use super::context::Ctx;
 use super::error::HttpError;
 use super::query::Query;
 use crate::codec::Deserialize;
+use crate::drive;
 use crate::net::Peer;
 use crate::wire::json;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_LENGTH, HeaderName};
-use hyper::{HeaderMap, Method};
+use hyper::{HeaderMap, Method, StatusCode};
 
 /// Bodies of JSON endpoints beyond this many bytes are refused.
 pub const MAX_JSON_BODY: usize = 4 << 20;
@@ -33,6 +36,8 @@ pub struct Request {
     pub query: Query,
     /// The headers; gone once a blocking query waits.
     pub headers: HeaderMap,
+    /// The token that they brought, when they are gone.
+    pub(super) token: Option<String>,
     /// Who asks.
     pub peer: Peer,
     /// The body.
@@ -82,6 +87,26 @@ impl Request {
         json::from_slice_lenient(&body).map_err(HttpError::decode)
     }
 
+    /// Reads the body as it is, at most as long as a setting of `limits` allows.
+    ///
+    /// # Errors
+    /// 413 that names the setting, or what else went wrong.
+    pub async fn limited_body(&mut self, limit: usize, setting: &str) -> Result<Bytes, HttpError> {
+        let announced = self.headers.get(CONTENT_LENGTH);
+        let announced = announced.and_then(|n| n.to_str().ok()?.parse::<u64>().ok());
+        self.body.read(limit).await.map_err(|e| match e {
+            BodyError::TooLarge(_) => {
+                let length = announced.map_or_else(String::new, |n| format!("({n} bytes)"));
+                let text = format!(
+                    "Request body{length} too large, max size: {limit} bytes. \
+                     See https://www.consul.io/docs/agent/options.html#{setting}."
+                );
+                HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, text).closing()
+            }
+            e => e.into(),
+        })
+    }
+
     /// The agent's datacenter, or the one the request names.
     pub fn datacenter(&self, ctx: &Ctx) -> String {
         match self.query.value("dc") {
@@ -98,6 +123,8 @@ pub enum BodyError {
     TooLarge(usize),
     /// The connection failed or the framing is wrong.
     Broken(String),
+    /// It came slowly while others waited for room.
+    Slow,
 }
 
 impl fmt::Display for BodyError {
@@ -107,6 +134,9 @@ impl fmt::Display for BodyError {
                 write!(f, "Request body too large, max size: {limit} bytes.")
             }
             BodyError::Broken(cause) => write!(f, "Failed to read body: {cause}"),
+            BodyError::Slow => {
+                f.write_str("Failed to read body: it came too slowly while others waited")
+            }
         }
     }
 }
@@ -114,8 +144,9 @@ impl fmt::Display for BodyError {
 impl From<BodyError> for HttpError {
     fn from(e: BodyError) -> Self {
         let status = match e {
-            BodyError::TooLarge(_) => hyper::StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::Broken(_) => hyper::StatusCode::BAD_REQUEST,
+            BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+            BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
         };
         HttpError::new(status, e.to_string()).closing()
     }
@@ -128,6 +159,10 @@ pub struct RequestBody {
     /// The client waits for `100 Continue` before it sends.
     expects: bool,
     touched: bool,
+    /// Nobody waits for the rest any more.
+    given_up: bool,
+    /// The room that what was read takes.
+    share: Option<Share>,
 }
 
 impl RequestBody {
@@ -137,6 +172,8 @@ impl RequestBody {
             phase,
             expects: headers.contains_key(hyper::header::EXPECT),
             touched: false,
+            given_up: false,
+            share: None,
         }
     }
 
@@ -174,10 +211,11 @@ impl RequestBody {
         }
     }
 
-    /// Reads the rest, at most `limit` bytes.
+    /// Reads the rest, at most `limit` bytes; a large body waits for room.
     ///
     /// # Errors
-    /// [`BodyError::TooLarge`] without reading on, [`BodyError::Broken`] when the connection fails.
+    /// [`BodyError::TooLarge`] without reading on, [`BodyError::Broken`] when the connection fails, [`BodyError::Slow`]
+    /// when others want the room.
     pub async fn read(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         if self.is_end() {
             return Ok(Bytes::new());
@@ -185,7 +223,9 @@ impl RequestBody {
         if self.content_length().is_some_and(|n| n > limit as u64) {
             return Err(BodyError::TooLarge(limit));
         }
-        let Some(first) = self.next().await? else {
+        self.make_room(self.expected(0, limit)).await;
+        let mut start = drive::now();
+        let Some(first) = self.next_in_turn(start).await? else {
             return Ok(Bytes::new());
         };
         if first.len() > limit {
@@ -197,13 +237,46 @@ impl RequestBody {
         let mut all = Vec::with_capacity(self.expected(first.len(), limit));
         all.extend_from_slice(&first);
         drop(first);
-        while let Some(piece) = self.next().await? {
+        while let Some(piece) = self.next_in_turn(start).await? {
             if all.len() + piece.len() > limit {
                 return Err(BodyError::TooLarge(limit));
             }
+            if self.share.is_none() && all.len() + piece.len() > SMALL {
+                // A chunked body may become as long as it is allowed to be.
+                self.make_room(limit).await;
+                start = drive::now();
+            }
             all.extend_from_slice(&piece);
         }
+        if let Some(share) = &mut self.share {
+            share.shrink(all.len());
+        }
         Ok(all.into())
+    }
+
+    async fn make_room(&mut self, bytes: usize) {
+        if bytes > SMALL {
+            self.share = Some(BUDGET.take(bytes).await);
+        }
+    }
+
+    /// [`RequestBody::next`], given up when the body holds room that others want.
+    async fn next_in_turn(&mut self, start: Instant) -> Result<Option<Bytes>, BodyError> {
+        let Some(bytes) = self.share.as_ref().map(Share::bytes) else {
+            return self.next().await;
+        };
+        let next = smol::future::or(self.next(), async move {
+            BUDGET.turn_over(start, bytes).await;
+            Err(BodyError::Slow)
+        });
+        let next = next.await;
+        self.given_up = matches!(next, Err(BodyError::Slow));
+        next
+    }
+
+    /// Gives back the room of what was read: nobody has it any more.
+    pub(super) fn release(&mut self) {
+        self.share = None;
     }
 
     /// Room for the whole body as far as it is announced; a chunked one grows as it comes.
@@ -219,7 +292,8 @@ impl RequestBody {
         if self.is_end() {
             return true;
         }
-        if (self.expects && !self.touched)
+        if self.given_up
+            || (self.expects && !self.touched)
             || self.content_length().is_some_and(|n| n > limit as u64)
         {
             return false;
@@ -236,9 +310,4 @@ impl RequestBody {
         }
         false
     }
-}
-
-/// The length that the headers announce, for messages about bodies that were refused unread.
-pub fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

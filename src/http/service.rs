@@ -15,6 +15,7 @@ use hyper::{HeaderMap, Method, StatusCode, Version};
 
 use super::blocking::Parking;
 use super::body::{Never, OutBody, file_pieces};
+use super::budget::{BUDGET, SMALL};
 use super::conn::{Phase, SharedPhase};
 use super::context::Ctx;
 use super::conventions::set_meta;
@@ -182,12 +183,27 @@ impl Service {
             query,
             body: RequestBody::new(body, &parts.headers, self.phase.clone()),
             headers: parts.headers,
+            token: None,
             peer: self.peer,
         };
-        let result = match self.refuse(route, &request) {
+        let mut answer = self.handled(route, &mut request, &finish).await;
+        let bytes = answer.body().held();
+        if bytes > SMALL {
+            let Some(share) = BUDGET.try_take(bytes) else {
+                return self.waited(route, request, finish, answer).await;
+            };
+            answer.body_mut().keep(share);
+        }
+        answer
+    }
+
+    /// Has the handler answer.
+    async fn handled(&self, route: &Route, request: &mut Request, finish: &Finish) -> OutResponse {
+        let result = match self.refuse(route, request) {
             Some(answer) => answer,
-            None => (route.handler)(&self.ctx, &mut request).await,
+            None => (route.handler)(&self.ctx, request).await,
         };
+        request.body.release();
         let drained = request.body.drain(MAX_DRAIN).await;
         let (response, close) = match result {
             Ok(response) => (response, false),
@@ -201,6 +217,32 @@ impl Service {
             answer.headers_mut().insert(CONNECTION, CLOSE);
         }
         self.shared_headers(answer.headers_mut());
+        answer
+    }
+
+    /// Waits for an answer's room. What can be asked again is let go meanwhile.
+    async fn waited(
+        &self,
+        route: &Route,
+        mut request: Request,
+        finish: Finish,
+        mut answer: OutResponse,
+    ) -> OutResponse {
+        let bytes = answer.body().held();
+        let again = request.method == Method::GET
+            && request.body.is_end()
+            && !["cached", "hash"].iter().any(|p| request.query.has(p));
+        if !again {
+            let share = BUDGET.take(bytes).await;
+            answer.body_mut().keep(share);
+            return answer;
+        }
+        drop(answer);
+        let share = BUDGET.take(bytes).await;
+        // It has waited for a change already.
+        request.query.remove("index");
+        let mut answer = self.handled(route, &mut request, &finish).await;
+        answer.body_mut().keep(share);
         answer
     }
 

@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use super::context::Ctx;
 use super::conventions::{set_contact, write};
 use super::error::HttpError;
-use super::request::{BodyError, Request, announced_length};
+use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, routes};
 use super::txn_body::{self as body, TxnOp};
@@ -76,12 +76,7 @@ fn settle<R, E>(results: &mut List<R>, errors: &mut List<E>) -> bool {
 async fn ops(ctx: &Ctx, req: &mut Request) -> Result<Vec<structs::TxnOp>, HttpError> {
     let value_limit = ctx.settings.kv_max_value_size;
     let limit = value_limit.max(ctx.settings.txn_max_req_len);
-    let announced = announced_length(&req.headers);
-    let text = match req.body.read(limit).await {
-        Ok(text) => text,
-        Err(BodyError::TooLarge(_)) => return Err(too_large(announced, limit)),
-        Err(e) => return Err(e.into()),
-    };
+    let text = req.limited_body(limit, "txn_max_req_len").await?;
     let ops: List<TxnOp> = json::from_slice_strict(&text, "api.TxnOps")
         .map_err(|e| HttpError::bad_request(format!("Failed to parse body: {e}")))?;
     let ops = ops.unwrap_or_default();
@@ -109,15 +104,6 @@ async fn ops(ctx: &Ctx, req: &mut Request) -> Result<Vec<structs::TxnOp>, HttpEr
         }
     }
     Ok(ops)
-}
-
-fn too_large(announced: Option<u64>, limit: usize) -> HttpError {
-    let length = announced.map_or_else(String::new, |n| format!("({n} bytes)"));
-    let text = format!(
-        "Request body{length} too large, max size: {limit} bytes. \
-         See https://www.consul.io/docs/agent/options.html#txn_max_req_len."
-    );
-    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, text).closing()
 }
 
 /// Whether an operation needs the log. An unknown verb on a key does not: reading finds it out.

@@ -178,7 +178,7 @@ pub fn requests() -> Outcome {
     Outcome::Passed
 }
 
-fn most_kib(agent: &mut Agent) -> u64 {
+pub fn most_kib(agent: &mut Agent) -> u64 {
     let status = format!("/proc/{}/status", agent.process().pid());
     let text = fs::read_to_string(status).expect("the agent's status");
     let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));

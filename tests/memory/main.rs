@@ -2,13 +2,14 @@
 //! resolved under load from several connections, and the kernel kills nobody. The page cache counts, too.
 //!
 //! At the end eight clients list all keys at once, some of them slowly: such answers are read as they are sent.
-//! And what an idle blocking query costs, and input that is meant to fill memory.
+//! And what an idle blocking query costs, what slow clients make the agent hold, and input that is meant to fill memory.
 //! Wants root and a memory controller (cgroup v1 or v2); without them it is skipped, loudly.
 //! `CONSUL_LITE=/path` for another program.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod hostile;
+mod slow;
 
 use std::fs;
 use std::io::{BufReader, Write};
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
             Err(why) => Outcome::Skipped(why),
         }),
         Test::new("idle_blocking_queries", idle_blocking_queries),
+        Test::new("slow_bodies", slow::bodies),
+        Test::new("answers_that_wait", slow::answers),
         Test::new("hostile_configuration", hostile::configuration),
         Test::new("hostile_requests", hostile::requests),
     ])
@@ -273,13 +276,21 @@ fn cut_behind(key: &str) -> String {
 /// Asks, and takes a little of the answer before going away.
 fn taken_slowly(addr: SocketAddr, path: &str) {
     let mut stream = TcpStream::connect(addr).expect("a connection");
+    taken_slowly_from(&mut stream, path);
+}
+
+/// Asks, and takes a little of the answer.
+fn taken_slowly_from(stream: &mut TcpStream, path: &str) -> std::io::Cursor<Vec<u8>> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("a request");
+    let mut taken = Vec::new();
     let mut piece = [0; 512];
     for _ in 0..20 {
-        std::io::Read::read_exact(&mut stream, &mut piece).expect("some of an answer");
+        std::io::Read::read_exact(stream, &mut piece).expect("some of an answer");
+        taken.extend_from_slice(&piece);
         std::thread::sleep(Duration::from_millis(20));
     }
+    std::io::Cursor::new(taken)
 }
 
 /// One connection's share of the keys, with reads and lists between.
