@@ -92,11 +92,6 @@ fn service_flags() -> FlagSet {
         .command("tags", Kind::Bool, "Print the tags of each service too.")
 }
 
-fn client(call: &Invocation) -> Result<Client, u8> {
-    Client::new(&call.args)
-        .map_err(|why| call.fail(format!("Error connecting to Consul agent: {why}")))
-}
-
 /// The parameters of `-node-meta`, each `key=value` as the API wants `key:value`.
 fn meta(call: &Invocation) -> Result<Query, u8> {
     let mut query = Query::new();
@@ -126,7 +121,7 @@ fn datacenters(call: &Invocation) -> u8 {
         let n = args.len();
         return call.fail(format!("Too many arguments (expected 0, got {n})"));
     }
-    let client = match client(call) {
+    let client = match call.client() {
         Ok(client) => client,
         Err(code) => return code,
     };
@@ -165,7 +160,7 @@ fn nodes(call: &Invocation) -> u8 {
             query.push((flag, call.args.string(flag).to_owned()));
         }
     }
-    let client = match client(call) {
+    let client = match call.client() {
         Ok(client) => client,
         Err(code) => return code,
     };
@@ -249,7 +244,7 @@ fn services(call: &Invocation) -> u8 {
         Ok(query) => query,
         Err(code) => return code,
     };
-    let client = match client(call) {
+    let client = match call.client() {
         Ok(client) => client,
         Err(code) => return code,
     };

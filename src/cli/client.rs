@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::command::error;
+use super::command::{Invocation, error};
 use crate::codec::Deserialize;
 use crate::config::flags::{Parsed, parse_bool};
 use crate::drive;
@@ -41,6 +41,17 @@ pub struct Client {
     datacenter: String,
     namespace: String,
     stale: bool,
+}
+
+impl Invocation {
+    /// The agent that the flags and the environment name.
+    ///
+    /// # Errors
+    /// The exit code, when what is wrong has been said.
+    pub fn client(&self) -> Result<Client, u8> {
+        Client::new(&self.args)
+            .map_err(|why| self.fail(format!("Error connecting to Consul agent: {why}")))
+    }
 }
 
 /// An answer that was read.

@@ -2,7 +2,6 @@
 //!
 //! Source: `docs/reference/cli.md` section 8.
 
-use super::client::Client;
 use super::command::{Command, Invocation, OK, agent_flags, say};
 use super::simple;
 use crate::config::flags::{FlagSet, Kind};
@@ -65,9 +64,9 @@ fn run(call: &Invocation) -> u8 {
         [payload] => payload.clone().into_bytes(),
         _ => return call.misuse("Too many command line arguments."),
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     if let Err(why) = client.node_name() {
         return call.fail(format!("Error querying Consul agent: {why}"));

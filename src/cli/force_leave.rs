@@ -1,6 +1,5 @@
 //! `force-leave`: moves a failed member to `left`.
 
-use super::client::Client;
 use super::command::{Command, Invocation, OK, agent_flags};
 use super::simple;
 use crate::config::flags::{FlagSet, Kind};
@@ -30,9 +29,9 @@ fn run(call: &Invocation) -> u8 {
     let [node] = args.as_slice() else {
         return call.misuse("A single node name must be specified to force leave.");
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let query = match call.args.bool("prune") {
         true => vec![("prune", "1".to_owned())],

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::client::Client;
 use super::command::{Command, Invocation, OK, agent_flags, say};
 use super::simple;
 
@@ -24,9 +23,9 @@ struct AgentSelf {
 }
 
 fn run(call: &Invocation) -> u8 {
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let agent: AgentSelf = match client.read("/v1/agent/self", &[]) {
         Ok(agent) => agent,

@@ -1,6 +1,5 @@
 //! `join`: makes the agent join a pool through the addresses of its members.
 
-use super::client::Client;
 use super::command::{Command, FAILED, Invocation, OK, agent_flags, error, say};
 use super::simple;
 use crate::config::flags::{FlagSet, Kind};
@@ -28,9 +27,9 @@ fn run(call: &Invocation) -> u8 {
     if addresses.is_empty() {
         return call.misuse("At least one address to join must be specified.");
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let query = match call.args.bool("wan") {
         true => vec![("wan", "1".to_owned())],

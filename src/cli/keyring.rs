@@ -4,7 +4,7 @@
 
 use hyper::Method;
 
-use super::client::{Client, Query};
+use super::client::Query;
 use super::command::{Command, Invocation, OK, agent_flags, say};
 use super::simple;
 use crate::config::flags::{FlagSet, Kind};
@@ -95,9 +95,9 @@ fn run(call: &Invocation) -> u8 {
         return call
             .fail("Error validating local-only: local-only can only be set for list requests");
     }
-    let client = match Client::new(args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     say(format!("==> {progress}"));
     let mut query = Query::new();

@@ -1,6 +1,5 @@
 //! `leave`: makes the agent leave its pools and end.
 
-use super::client::Client;
 use super::command::{Command, FAILED, Invocation, OK, agent_flags, error, say};
 use super::simple;
 
@@ -24,9 +23,9 @@ fn run(call: &Invocation) -> u8 {
         say(call.help());
         return FAILED;
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     match client.put("/v1/agent/leave", &[], Vec::new()) {
         Ok(_) => {

@@ -10,7 +10,6 @@ use std::path::Path;
 
 use hyper::Method;
 
-use super::client::Client;
 use super::command::{Command, Invocation, OK, namespace_flags, server_flags};
 use super::simple;
 use crate::config::flags::{FlagSet, Kind};
@@ -93,9 +92,9 @@ fn login(call: &Invocation) -> u8 {
         bearer_token: bearer,
         meta: (!meta.is_empty()).then_some(meta),
     };
-    let client = match Client::new(args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let asked = json::to_vec(&params)
         .map_err(|e| e.to_string())
@@ -143,9 +142,9 @@ fn logout(call: &Invocation) -> u8 {
     if !call.args.args().is_empty() {
         return call.fail(NO_ARGUMENTS);
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let asked = crate::net::block_on(client.ask(Method::POST, "/v1/acl/logout", &[], Vec::new()));
     match asked.and_then(|reply| reply.ok()) {

@@ -52,9 +52,9 @@ fn run(call: &Invocation) -> u8 {
     if !enable && !disable && !service.is_empty() {
         return call.fail("Service requires either -enable or -disable");
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     if !enable && !disable {
         return match client.node_name() {

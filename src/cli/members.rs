@@ -2,7 +2,6 @@
 //!
 //! Source: `docs/reference/cli.md` section 4.
 
-use super::client::Client;
 use super::columns::table;
 use super::command::{Command, Invocation, OK, agent_flags, say};
 use super::simple;
@@ -50,9 +49,9 @@ fn run(call: &Invocation) -> u8 {
         Ok(pattern) => pattern,
         Err(why) => return call.fail(format!("Failed to compile status regexp: {why}")),
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let segment = match call.args.string("segment") {
         "" => "_all",

@@ -32,9 +32,9 @@ fn flags() -> FlagSet {
 }
 
 fn run(call: &Invocation) -> u8 {
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let mut query = vec![("loglevel", call.args.string("log-level").to_owned())];
     if call.args.bool("log-json") {

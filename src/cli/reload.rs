@@ -1,6 +1,5 @@
 //! `reload`: makes the agent read its configuration again.
 
-use super::client::Client;
 use super::command::{Command, Invocation, OK, agent_flags, say};
 use super::simple;
 
@@ -15,9 +14,9 @@ pub const COMMAND: Command = simple(
 );
 
 fn run(call: &Invocation) -> u8 {
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     match client.put("/v1/agent/reload", &[], Vec::new()) {
         Ok(_) => {

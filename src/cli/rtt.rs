@@ -33,9 +33,9 @@ fn run(call: &Invocation) -> u8 {
     if nodes.is_empty() || nodes.len() > 2 {
         return call.misuse("One or two node names must be specified");
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let wan = call.args.bool("wan");
     let positions = match wan {

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use super::client::Client;
 use super::command::{Command, FAILED, Invocation, NAMESPACE, OK, error, say, server_flags};
 use super::{group, simple};
 use crate::config::flags::{FlagSet, Kind};
@@ -160,9 +159,9 @@ fn register(call: &Invocation) -> u8 {
             Err(why) => return call.fail(format!("Error: {why}")),
         },
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     for service in services {
         let body = match json::to_vec(&service) {
@@ -199,9 +198,9 @@ fn deregister(call: &Invocation) -> u8 {
             Err(why) => return call.fail(format!("Error: {why}")),
         },
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     for service in services {
         let id = match service.id.as_str() {

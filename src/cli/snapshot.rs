@@ -126,9 +126,9 @@ fn restore(call: &Invocation) -> u8 {
         Ok(path) => path,
         Err(code) => return code,
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let file = match open(&path) {
         Ok(file) => file,
@@ -173,9 +173,9 @@ fn save(call: &Invocation) -> u8 {
         Ok(path) => path,
         Err(code) => return code,
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let unverified = format!("{path}.unverified.tmp{}", fastrand::u32(..));
     let result = crate::net::block_on(fetch(&client, &unverified)).and_then(|()| {

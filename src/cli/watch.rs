@@ -84,9 +84,9 @@ fn run(call: &Invocation) -> u8 {
         Ok(plan) => plan,
         Err(why) => return call.fail(why),
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     if let Err(why) = client.node_name() {
         return call.fail(format!("Error querying Consul agent: {why}"));

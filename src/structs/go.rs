@@ -170,6 +170,24 @@ pub fn format_uuid(bytes: &[u8; 16]) -> String {
     .join("-")
 }
 
+/// Go's rules for a UUID in text.
+///
+/// # Errors
+/// What is wrong, in Go's words.
+pub fn check_uuid(text: &str) -> Result<(), &'static str> {
+    if text.len() != 36 {
+        return Err("uuid string is wrong length");
+    }
+    let well_formed = text.bytes().enumerate().all(|(at, byte)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    });
+    match well_formed {
+        true => Ok(()),
+        false => Err("uuid is improperly formatted"),
+    }
+}
+
 /// Go's `%q` for the texts that appear in errors.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -570,6 +588,16 @@ impl Deserialize for Any {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uuids_are_told_from_other_texts() {
+        assert_eq!(check_uuid("11111111-2222-3333-4444-555555555555"), Ok(()));
+        assert_eq!(check_uuid("abc"), Err("uuid string is wrong length"));
+        assert_eq!(
+            check_uuid("1111111122223333-4444-5555-555555555"),
+            Err("uuid is improperly formatted")
+        );
+    }
 
     #[test]
     fn durations_read_and_print_as_go_does() {

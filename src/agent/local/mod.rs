@@ -104,6 +104,15 @@ impl Inner {
     fn live_check(&self, id: &str) -> Option<&CheckState> {
         self.checks.get(id).filter(|c| !c.deleted)
     }
+
+    /// Those that have not changed since they were sent, by ID and version, are in the catalog now.
+    fn checks_were_sent(&mut self, sent: impl IntoIterator<Item = (String, u64)>) {
+        for (id, version) in sent {
+            if let Some(state) = self.checks.get_mut(&id) {
+                state.in_sync |= state.version == version;
+            }
+        }
+    }
 }
 
 /// What wakes the loop that syncs: see `agent::ae`.

@@ -191,21 +191,12 @@ impl State {
             }
             (request, state.version, sent)
         };
-        let node_was_sent = !request.skip_node_update;
-        let result = call::<method::CatalogRegister>(delegate, Box::new(request)).await;
-        let pushed = classify(result, "")?;
+        let pushed = self.register(delegate, request).await?;
         let mut inner = self.lock();
-        if node_was_sent && pushed == Pushed::Done {
-            inner.node_info_in_sync = true;
-        }
         if let Some(state) = inner.services.get_mut(id) {
             state.in_sync |= state.version == version;
         }
-        for (check_id, version) in sent {
-            if let Some(state) = inner.checks.get_mut(&check_id) {
-                state.in_sync |= state.version == version;
-            }
-        }
+        inner.checks_were_sent(sent);
         drop(inner);
         match pushed {
             Pushed::Done => info!(target: "agent", service = id; "Synced service"),
@@ -214,6 +205,17 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Sends a registration; the node is known when it went along.
+    async fn register(&self, delegate: &dyn Delegate, request: RegisterRequest) -> Result<Pushed> {
+        let node_was_sent = !request.skip_node_update;
+        let result = call::<method::CatalogRegister>(delegate, Box::new(request)).await;
+        let pushed = classify(result, "")?;
+        if node_was_sent && pushed == Pushed::Done {
+            self.lock().node_info_in_sync = true;
+        }
+        Ok(pushed)
     }
 
     async fn push_check(&self, delegate: &dyn Delegate, id: &str) -> Result<()> {
@@ -230,17 +232,8 @@ impl State {
             request.check = Some(state.check.clone());
             (request, state.version)
         };
-        let node_was_sent = !request.skip_node_update;
-        let result = call::<method::CatalogRegister>(delegate, Box::new(request)).await;
-        let pushed = classify(result, "")?;
-        let mut inner = self.lock();
-        if node_was_sent && pushed == Pushed::Done {
-            inner.node_info_in_sync = true;
-        }
-        if let Some(state) = inner.checks.get_mut(id) {
-            state.in_sync |= state.version == version;
-        }
-        drop(inner);
+        let pushed = self.register(delegate, request).await?;
+        self.lock().checks_were_sent([(id.to_owned(), version)]);
         match pushed {
             Pushed::Done => info!(target: "agent", check = id; "Synced check"),
             Pushed::Denied => {

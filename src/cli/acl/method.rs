@@ -178,10 +178,11 @@ fn make(call: &Invocation) -> u8 {
     if let Some(why) = missing(call, &["type", "name"]) {
         return call.explain(&why);
     }
-    if args.string("type") == "kubernetes" && args.string("config").is_empty() {
-        if let Some(why) = missing(call, &KUBERNETES.map(|(flag, _)| flag)) {
-            return call.fail(why);
-        }
+    if args.string("type") == "kubernetes"
+        && args.string("config").is_empty()
+        && let Some(why) = missing(call, &KUBERNETES.map(|(flag, _)| flag))
+    {
+        return call.fail(why);
     }
     run(call, |client| {
         let method = ACLAuthMethod {

@@ -111,9 +111,9 @@ fn wants_json(call: &Invocation) -> Result<bool, String> {
 
 /// Runs a command against an agent; what goes wrong is said.
 fn run(call: &Invocation, work: impl FnOnce(&Client) -> Result<(), String>) -> u8 {
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     match work(&client) {
         Ok(()) => OK,

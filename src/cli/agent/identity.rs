@@ -11,7 +11,7 @@ use sha2::{Digest, Sha512};
 
 use crate::config::Config;
 use crate::net::dial::errno_text;
-use crate::structs::go::{format_uuid, new_uuid};
+use crate::structs::go::{check_uuid, format_uuid, new_uuid};
 
 /// Name of the file in the data directory.
 const FILE: &str = "node-id";
@@ -26,7 +26,7 @@ pub fn node_id(config: &Config) -> Result<String, String> {
     let failed = |why: String| format!("failed to setup node ID: {why}");
     if !config.node_id.is_empty() {
         let id = config.node_id.to_lowercase();
-        check(&id).map_err(|why| failed(format!("specified NodeID is invalid: {why}")))?;
+        check_uuid(&id).map_err(|why| failed(format!("specified NodeID is invalid: {why}")))?;
         if !config.data_dir.is_empty() && !config.dev_mode {
             make_dir(Path::new(&config.data_dir)).map_err(failed)?;
         }
@@ -40,7 +40,7 @@ pub fn node_id(config: &Config) -> Result<String, String> {
     let file = dir.join(FILE);
     if let Ok(text) = fs::read_to_string(&file) {
         let id = text.trim().to_lowercase();
-        check(&id).map_err(|why| failed(format!("{}: {why}", file.display())))?;
+        check_uuid(&id).map_err(|why| failed(format!("{}: {why}", file.display())))?;
         return Ok(id);
     }
     let id = if config.disable_host_node_id {
@@ -75,39 +75,8 @@ fn write(file: &Path, id: &str) -> std::io::Result<()> {
 /// The host's own UUID, hashed so that it does not leave the machine.
 fn host_id() -> Option<String> {
     let host = fs::read_to_string(HOST_UUID).ok()?.trim().to_lowercase();
-    check(&host).ok()?;
+    check_uuid(&host).ok()?;
     let hash = Sha512::digest(host.as_bytes());
     let first: [u8; 16] = hash.get(..16)?.try_into().ok()?;
     Some(format_uuid(&first))
-}
-
-/// Go's rules for a UUID in text.
-fn check(id: &str) -> Result<(), &'static str> {
-    if id.len() != 36 {
-        return Err("uuid string is wrong length");
-    }
-    let well_formed = id.bytes().enumerate().all(|(at, byte)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    });
-    if well_formed {
-        Ok(())
-    } else {
-        Err("uuid is improperly formatted")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uuids_are_told_from_other_texts() {
-        assert_eq!(check("11111111-2222-3333-4444-555555555555"), Ok(()));
-        assert_eq!(check("abc"), Err("uuid string is wrong length"));
-        assert_eq!(
-            check("1111111122223333-4444-5555-555555555"),
-            Err("uuid is improperly formatted")
-        );
-    }
 }

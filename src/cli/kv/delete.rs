@@ -3,7 +3,6 @@
 use hyper::Method;
 
 use super::{path, typed};
-use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, OK, namespace_flags, say};
 use crate::cli::simple;
 use crate::config::flags::{FlagSet, Kind};
@@ -61,9 +60,9 @@ fn run(call: &Invocation) -> u8 {
     if cas && recurse {
         return call.fail("Cannot specify both -cas and -recurse!");
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let query = match (recurse, cas) {
         (true, _) => vec![("recurse", String::new())],

@@ -32,9 +32,9 @@ fn run(call: &Invocation) -> u8 {
             return call.fail(format!("Too many arguments (expected 1, got {n})"));
         }
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let entries = match fetch(&client, key) {
         Ok(entries) => entries,

@@ -69,9 +69,9 @@ fn run(call: &Invocation) -> u8 {
     if key.is_empty() && !keys && !recurse {
         return call.fail("Error! Missing KEY argument");
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let result = match (keys, recurse) {
         (true, _) => list_keys(&client, key, call.args.string("separator")),

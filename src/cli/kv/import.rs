@@ -1,7 +1,6 @@
 //! `kv import`: writes the entries that `kv export` wrote down.
 
 use super::{Exported, path};
-use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, OK, namespace_flags, say};
 use crate::cli::{data, simple};
 use crate::wire::json;
@@ -33,9 +32,9 @@ fn run(call: &Invocation) -> u8 {
         Ok(data) => data,
         Err(why) => return call.fail(format!("Error! {why}")),
     };
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     let entries: Vec<Exported> = match json::from_slice_lenient(&data) {
         Ok(entries) => entries,

@@ -1,7 +1,6 @@
 //! `kv put`: writes an entry, perhaps only if it is as expected, or with a lock.
 
 use super::path;
-use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, OK, error, namespace_flags, say};
 use crate::cli::{data, simple};
 use crate::config::flags::{FlagSet, Kind};
@@ -88,9 +87,9 @@ fn run(call: &Invocation) -> u8 {
     if cas && index == 0 {
         return call.fail("Must specify -modify-index with -cas!");
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     if key.starts_with('/') {
         return call.fail(format!(

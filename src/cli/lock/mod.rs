@@ -26,6 +26,9 @@ use mutex::Mutex;
 use semaphore::Semaphore;
 use session::Session;
 
+/// Pause after a question that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Exit code when the command failed and that is to be told.
 const CHILD_FAILED: u8 = 2;
 /// Most slots of a semaphore that make sense.
@@ -120,9 +123,25 @@ impl Lock {
 
     /// Resolves when the lock is not held any more.
     async fn lost(&self, client: &Client, session: &Session, retries: i64) {
-        match self {
-            Lock::Mutex(mutex) => mutex.lost(client, session, retries).await,
-            Lock::Semaphore(semaphore) => semaphore.lost(client, session, retries).await,
+        let (mut index, mut left) = (0, retries);
+        loop {
+            let held = match self {
+                Lock::Mutex(mutex) => mutex.held(client, session, index).await,
+                Lock::Semaphore(semaphore) => semaphore.held(client, session, index).await,
+            };
+            match held {
+                Ok(Some(seen)) => {
+                    index = seen;
+                    left = retries;
+                }
+                Ok(None) => return,
+                Err(_) if left > 0 => {
+                    left -= 1;
+                    index = 0;
+                    crate::drive::sleep(RETRY).await;
+                }
+                Err(_) => return,
+            }
         }
     }
 
@@ -164,9 +183,9 @@ fn run(call: &Invocation) -> u8 {
     if call.args.int("monitor-retry") < 0 {
         return call.fail("Number for 'monitor-retry' must be >= 0");
     }
-    let client = match Client::new(&call.args) {
+    let client = match call.client() {
         Ok(client) => client,
-        Err(why) => return call.fail(format!("Error connecting to Consul agent: {why}")),
+        Err(code) => return code,
     };
     if let Err(why) = client.node_name() {
         return call.fail(format!("Error querying Consul agent: {why}"));

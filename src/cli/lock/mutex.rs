@@ -16,8 +16,6 @@ const FLAGS: u64 = 0x2ddc_cbc0_58a5_0c18;
 const WAIT: &str = "15000ms";
 /// Pause before trying again when nobody holds a lock and it cannot be had: the lock-delay.
 const DELAY: Duration = Duration::from_secs(5);
-/// Pause after a question that failed.
-pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// A lock.
 pub struct Mutex {
@@ -111,24 +109,16 @@ impl Mutex {
         Ok(body.trim_ascii() == b"true")
     }
 
-    /// Resolves when somebody else has it, or nobody.
-    pub async fn lost(&self, client: &Client, session: &Session, retries: i64) {
-        let (mut index, mut left) = (0, retries);
-        loop {
-            match self.look(client, index, true).await {
-                Ok((seen, Some(entry))) if entry.session == session.id => {
-                    index = seen;
-                    left = retries;
-                }
-                Ok(_) => return,
-                Err(_) if left > 0 => {
-                    left -= 1;
-                    index = 0;
-                    crate::drive::sleep(RETRY).await;
-                }
-                Err(_) => return,
-            }
-        }
+    /// Waits for a change after this index: the index, if the session still has the lock.
+    pub async fn held(
+        &self,
+        client: &Client,
+        session: &Session,
+        index: u64,
+    ) -> Result<Option<u64>, String> {
+        let (seen, entry) = self.look(client, index, true).await?;
+        let ours = entry.is_some_and(|entry| entry.session == session.id);
+        Ok(ours.then_some(seen))
     }
 
     pub async fn release(&self, client: &Client, session: &Session) -> Result<(), String> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::Cleanup;
-use super::mutex::RETRY;
 use super::session::Session;
 use crate::cli::client::{Client, Query, Reply};
 use crate::codec::{Deserialize, Serialize};
@@ -159,24 +158,16 @@ impl Semaphore {
         Ok(answer.trim_ascii() == b"true")
     }
 
-    /// Resolves when the slot is not held any more.
-    pub async fn lost(&self, client: &Client, session: &Session, retries: i64) {
-        let (mut index, mut left) = (0, retries);
-        loop {
-            match self.look(client, index, true).await {
-                Ok(seen) if seen.slots.holders.contains_key(&session.id) => {
-                    index = seen.index;
-                    left = retries;
-                }
-                Ok(_) => return,
-                Err(_) if left > 0 => {
-                    left -= 1;
-                    index = 0;
-                    crate::drive::sleep(RETRY).await;
-                }
-                Err(_) => return,
-            }
-        }
+    /// Waits for a change after this index: the index, if the session still has a slot.
+    pub async fn held(
+        &self,
+        client: &Client,
+        session: &Session,
+        index: u64,
+    ) -> Result<Option<u64>, String> {
+        let seen = self.look(client, index, true).await?;
+        let ours = seen.slots.holders.contains_key(&session.id);
+        Ok(ours.then_some(seen.index))
     }
 
     pub async fn release(&self, client: &Client, session: &Session) -> Result<(), String> {

@@ -9,7 +9,7 @@ use crate::acl;
 use crate::drive;
 use crate::server::Server;
 use crate::store::WatchSet;
-use crate::structs::go::new_uuid;
+use crate::structs::go::{check_uuid, new_uuid};
 use crate::structs::{
     ACLLink, ACLPolicy, ACLPolicyBatchSetRequest, ACLToken, ACLTokenBatchDeleteRequest,
     ACLTokenBatchSetRequest, ACLTokenBootstrapRequest, Error, Result, command,
@@ -220,9 +220,5 @@ impl Server {
 
 /// Whether a text looks like a UUID.
 pub(in crate::server) fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, b)| match at {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        })
+    check_uuid(text).is_ok()
 }

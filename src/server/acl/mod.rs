@@ -154,6 +154,28 @@ impl Server {
         self.require(secret, Ask::WriteScalar(Scalar::Acl))
     }
 
+    /// Lets a request read what ACLs are made of.
+    ///
+    /// # Errors
+    /// ACLs are off, it is for another datacenter, its token may not.
+    pub(super) fn acl_reader(&self, datacenter: &str, secret: &str) -> Result<Arc<Authorizer>> {
+        self.acl_enabled()?;
+        self.check_datacenter(datacenter)?;
+        self.acl_read(secret)
+    }
+
+    /// Lets a request change what ACLs are made of, once the leader is ready.
+    ///
+    /// # Errors
+    /// As [`Server::acl_reader`]; this server does not lead.
+    pub(super) async fn acl_writer(&self, datacenter: &str, secret: &str) -> Result<()> {
+        self.acl_enabled()?;
+        self.check_datacenter(datacenter)?;
+        self.wait_for_leader().await?;
+        self.acl_write(secret)?;
+        Ok(())
+    }
+
     /// The token with a secret, if it is there and has not ended.
     pub(super) fn valid_token(&self, secret: &str) -> Result<Option<ACLToken>> {
         let secret = if secret.is_empty() {

@@ -9,7 +9,7 @@ use crate::server::acl::Visible;
 use crate::server::{Server, rtt};
 use crate::sorted::IntoMap;
 use crate::store::{Read, WatchSet};
-use crate::structs::go::Map;
+use crate::structs::go::{Map, check_uuid};
 use crate::structs::{
     DCSpecificRequest, DatacentersRequest, DeregisterRequest, Error, HealthCheck,
     IndexedNodeServiceList, IndexedNodeServices, IndexedNodes, IndexedServiceList,
@@ -264,18 +264,7 @@ pub(super) fn check_node_id(id: &str) -> Result<()> {
     if id.is_empty() {
         return Ok(());
     }
-    if id.len() != 36 {
-        return Err(Error::new("Bad node ID: uuid string is wrong length"));
-    }
-    let well_formed = id.bytes().enumerate().all(|(at, byte)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    });
-    if well_formed {
-        Ok(())
-    } else {
-        Err(Error::new("Bad node ID: uuid is improperly formatted"))
-    }
+    check_uuid(id).map_err(|why| Error::from(format!("Bad node ID: {why}")))
 }
 
 /// Fills in and checks what Consul does on the leader.

@@ -15,10 +15,7 @@ const MANAGEMENT: &str = "management";
 impl Server {
     /// `ACL.Apply`: the ID.
     pub(crate) async fn acl_apply(&self, mut request: ACLRequest) -> Result<String> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         match request.op.as_str() {
             "set" => self.check_legacy(&mut request.acl)?,
             "delete" => {

@@ -22,9 +22,7 @@ impl Server {
         &self,
         request: ACLAuthMethodGetRequest,
     ) -> Result<ACLAuthMethodResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let (meta, auth_method) = self
             .read_unguarded(&request.options, |state, watch| {
                 Ok(state.acl_object(watch, &request.auth_method_name)?)
@@ -38,9 +36,7 @@ impl Server {
         &self,
         request: ACLAuthMethodListRequest,
     ) -> Result<ACLAuthMethodListResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let (meta, methods) = self
             .read_unguarded(&request.options, |state, watch| {
                 Ok(state.acl_objects::<ACLAuthMethod>(watch, None)?)
@@ -58,10 +54,7 @@ impl Server {
         &self,
         request: ACLAuthMethodSetRequest,
     ) -> Result<ACLAuthMethod> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let mut method = request.auth_method;
         if method.name.is_empty() {
             return fail("Invalid Auth Method: no Name is set");
@@ -103,10 +96,7 @@ impl Server {
         &self,
         request: ACLAuthMethodDeleteRequest,
     ) -> Result<bool> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let Some(method) = self.auth_method(&request.auth_method_name)? else {
             return Ok(true);
         };

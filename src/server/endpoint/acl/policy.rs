@@ -19,9 +19,7 @@ impl Server {
         &self,
         request: ACLPolicyGetRequest,
     ) -> Result<ACLPolicyResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let (meta, policy) = self
             .read_unguarded(&request.options, |state, watch| {
                 Ok(if request.policy_id.is_empty() {
@@ -39,9 +37,7 @@ impl Server {
         &self,
         request: ACLPolicyListRequest,
     ) -> Result<ACLPolicyListResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let (meta, policies) = self
             .read_unguarded(&request.options, |state, watch| {
                 Ok(state.acl_objects::<ACLPolicy>(watch, None)?)
@@ -59,9 +55,7 @@ impl Server {
         &self,
         request: ACLPolicyBatchGetRequest,
     ) -> Result<ACLPolicyBatchResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         self.policies_by_id(&request).await
     }
 
@@ -109,10 +103,7 @@ impl Server {
 
     /// `ACL.PolicySet`.
     pub(crate) async fn acl_policy_set(&self, request: ACLPolicySetRequest) -> Result<ACLPolicy> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let mut policy = request.policy;
         if policy.name.is_empty() {
             return fail("Invalid Policy: no Name is set");
@@ -183,10 +174,7 @@ impl Server {
         &self,
         request: ACLPolicyDeleteRequest,
     ) -> Result<String> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let id = request.policy_id;
         let known = self
             .state

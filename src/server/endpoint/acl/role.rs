@@ -18,9 +18,7 @@ impl Server {
         &self,
         request: ACLRoleGetRequest,
     ) -> Result<ACLRoleResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let (meta, role) = self
             .read_unguarded(&request.options, |state, watch| {
                 let (index, role) = if request.role_id.is_empty() {
@@ -40,9 +38,7 @@ impl Server {
         &self,
         request: ACLRoleListRequest,
     ) -> Result<ACLRoleListResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let (meta, roles) = self
             .roles(&request.options, |role| {
                 request.policy.is_empty()
@@ -78,9 +74,7 @@ impl Server {
         &self,
         request: ACLRoleBatchGetRequest,
     ) -> Result<ACLRoleBatchResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let ids = request.role_ids.unwrap_or_default();
         let (meta, roles) = self
             .roles(&request.options, |role| ids.contains(&role.id))
@@ -116,10 +110,7 @@ impl Server {
 
     /// `ACL.RoleSet`.
     pub(crate) async fn acl_role_set(&self, request: ACLRoleSetRequest) -> Result<ACLRole> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let mut role = request.role;
         if role.name.is_empty() {
             return fail("Invalid Role: no Name is set");
@@ -178,10 +169,7 @@ impl Server {
 
     /// `ACL.RoleDelete`: the name.
     pub(crate) async fn acl_role_delete(&self, request: ACLRoleDeleteRequest) -> Result<String> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let known = self
             .state
             .read()?

@@ -16,9 +16,7 @@ impl Server {
         &self,
         request: ACLBindingRuleGetRequest,
     ) -> Result<ACLBindingRuleResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let (meta, binding_rule) = self
             .read_unguarded(&request.options, |state, watch| {
                 Ok(state.acl_object(watch, &request.binding_rule_id)?)
@@ -32,9 +30,7 @@ impl Server {
         &self,
         request: ACLBindingRuleListRequest,
     ) -> Result<ACLBindingRuleListResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let of = Some(request.auth_method.as_str()).filter(|name| !name.is_empty());
         let (meta, rules) = self
             .read_unguarded(&request.options, |state, watch| {
@@ -52,10 +48,7 @@ impl Server {
         &self,
         request: ACLBindingRuleSetRequest,
     ) -> Result<ACLBindingRule> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let mut rule = request.binding_rule;
         if rule.id.is_empty() {
             rule.id = new_uuid();
@@ -132,10 +125,7 @@ impl Server {
         &self,
         request: ACLBindingRuleDeleteRequest,
     ) -> Result<bool> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let id = request.binding_rule_id;
         let known = self
             .state

@@ -53,9 +53,7 @@ impl Server {
         &self,
         request: ACLTokenListRequest,
     ) -> Result<ACLTokenListResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.acl_read(&request.options.token)?;
+        self.acl_reader(&request.datacenter, &request.options.token)?;
         let linked = |links: &List<ACLLink>, id: &str| {
             id.is_empty()
                 || links
@@ -89,9 +87,7 @@ impl Server {
         &self,
         request: ACLTokenBatchGetRequest,
     ) -> Result<ACLTokenBatchResponse> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        let authorizer = self.acl_read(&request.options.token)?;
+        let authorizer = self.acl_reader(&request.datacenter, &request.options.token)?;
         let redacted = !authorizer.allows(Ask::WriteScalar(Scalar::Acl));
         let ids = request.accessor_ids.unwrap_or_default();
         let (meta, tokens) = self
@@ -110,10 +106,7 @@ impl Server {
 
     /// `ACL.TokenSet`.
     pub(crate) async fn acl_token_set(&self, request: ACLTokenSetRequest) -> Result<ACLToken> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let create = request.create || request.acl_token.accessor_id.is_empty();
         self.write_token(request.acl_token, create, false).await
     }
@@ -273,10 +266,7 @@ impl Server {
 
     /// `ACL.TokenClone`.
     pub(crate) async fn acl_token_clone(&self, request: ACLTokenSetRequest) -> Result<ACLToken> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let known = self
             .state
             .read()?
@@ -309,10 +299,7 @@ impl Server {
 
     /// `ACL.TokenDelete`: the accessor.
     pub(crate) async fn acl_token_delete(&self, request: ACLTokenDeleteRequest) -> Result<String> {
-        self.acl_enabled()?;
-        self.check_datacenter(&request.datacenter)?;
-        self.wait_for_leader().await?;
-        self.acl_write(&request.token)?;
+        self.acl_writer(&request.datacenter, &request.token).await?;
         let accessor = request.token_id;
         if !is_uuid(&accessor) {
             return fail("Accessor ID is missing or an invalid UUID");
