@@ -260,6 +260,11 @@ fn bad() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             [&[1, 0][..], &garbage].concat(),
             "RPC error",
         ),
+        (
+            "an unknown one of Raft",
+            vec![1, 200, 0x80],
+            "a request is refused",
+        ),
         ("no snapshot", [&[5][..], &garbage].concat(), "RPC error"),
     ]
 }

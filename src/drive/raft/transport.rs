@@ -389,6 +389,7 @@ async fn read_requests<R: Send + 'static>(
         let incoming = match rpc::decode_request(kind, body) {
             Ok(incoming) => incoming,
             Err(unknown @ (RpcError::UnknownRequest(_) | RpcError::Version(_))) => {
+                log::warn!(target: "agent.server.raft", error:% = unknown; "a request is refused");
                 // The peer learns why, and the connection goes on.
                 if answering.send(Err(unknown)).await.is_err() {
                     return Ok(());
