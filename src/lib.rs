@@ -14,6 +14,7 @@ pub mod dns;
 pub mod drive;
 pub mod filter;
 pub mod gossip;
+pub mod heap;
 pub mod http;
 pub mod net;
 pub mod raft;

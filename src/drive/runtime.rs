@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use smol::Executor;
 use smol::channel::{Receiver, Sender};
 
-use crate::net;
+use crate::{heap, net};
 
 /// A running task; dropping it cancels the task at its next suspension point.
 pub type Task<T> = smol::Task<T>;
@@ -63,6 +63,7 @@ impl Runtime {
                 .name(format!("worker-{n}"))
                 .stack_size(STACK_SIZE)
                 .spawn(move || {
+                    heap::keep_blocks();
                     // Ends with an error once `stop` is closed: that is the signal.
                     let _ = net::block_on(executor.run(net::when_woken(stopped.recv())));
                 })?;
@@ -83,6 +84,7 @@ impl Runtime {
 
     /// Runs `main` on the calling thread together with everything spawned, until `main` ends.
     pub fn run<T>(&self, main: impl Future<Output = T>) -> T {
+        heap::keep_blocks();
         net::block_on(self.handle.executor.run(net::when_woken(main)))
     }
 }

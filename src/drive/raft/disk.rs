@@ -18,6 +18,7 @@ use super::{
     StateMachine, lock,
 };
 use crate::drive::clock;
+use crate::heap;
 use crate::raft::{Entry, SnapshotMeta, Write};
 use crate::telemetry::{Timed, metrics};
 
@@ -76,6 +77,7 @@ pub(super) fn log_loop<R: Send + 'static, L: LogWriter, S: StateMachine<Reply = 
     monitor: &Weak<Monitor<R>>,
     applier: &Applier<R, S>,
 ) {
+    heap::keep_blocks();
     let mut pending: VecDeque<LogJob> = VecDeque::new();
     // A cut goes in steps, so that no write waits for the whole of it.
     let mut cutting: Option<(SnapshotMeta, Timed)> = None;
@@ -221,6 +223,7 @@ impl<R: Send + 'static, S: StateMachine<Reply = R>> Applier<R, S> {
 
     /// Works off the queue until the core hangs up.
     pub(super) fn run(&self) {
+        heap::keep_blocks();
         loop {
             let patience = lock(&self.machine).patience();
             match self.queue.wait(patience) {
