@@ -67,7 +67,8 @@ impl Shared {
         files: Files,
         loggers: [String; 2],
     ) -> (Arc<Self>, Receiver<Event>, Receiver<()>) {
-        let (events, received) = smol::channel::bounded(MAX_EVENTS);
+        // A bounded channel would take the room of all of them at once.
+        let (events, received) = smol::channel::unbounded();
         let (wake, woken) = smol::channel::bounded(1);
         let core = Core {
             pool,
@@ -165,7 +166,8 @@ impl Shared {
                 if event == Event::Left {
                     core.leaves.clear();
                 }
-                if self.events.try_send(event).is_err() {
+                let full = self.events.len() >= MAX_EVENTS;
+                if full || self.events.try_send(event).is_err() {
                     core.lost_events += 1;
                     if core.lost_events.is_power_of_two() {
                         log::warn!(target: &self.loggers[1], "serf: too many events are waiting, lost so far: {}",

@@ -33,8 +33,8 @@ use peers::Outside;
 use transport::Transport;
 pub use transport::{Directory, Network, RAFT};
 
-/// Commands waiting for the core, at most; beyond, callers wait.
-const MAILBOX: usize = 4096;
+/// Commands waiting for the core, at most; beyond, callers wait. The room for them is taken at the start.
+const MAILBOX: usize = 1024;
 /// Why a disk operation failed, in words for the operator.
 #[derive(Clone, Debug)]
 pub struct DiskError {
