@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use scenario::Totals;
 
 /// Seeds run when nothing else is asked for.
-const DEFAULT_SEEDS: u64 = 100;
+const DEFAULT_SEEDS: u64 = 300;
 /// False accusations allowed for each hour that a healthy member spends on a bad network.
 const FALSE_POSITIVES_PER_HOUR: f64 = 1.0;
 /// Part of those who see a member leave that may miss its intent, and take it for a failure at first.
