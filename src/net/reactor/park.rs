@@ -110,7 +110,9 @@ impl Wake for Remembering {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::SeqCst);
-        lock(&self.behind).wake_by_ref();
+        // Not under the lock: whoever is woken takes it at once.
+        let behind = lock(&self.behind).clone();
+        behind.wake();
     }
 }
 
