@@ -122,11 +122,12 @@ impl Settings {
         value: f64,
         kind: &str,
     ) -> Option<String> {
-        let mut line = self.full_name(name, kind == "g")?;
         let tags = match self.statsd.as_ref()? {
             Statsd::DogStatsd(_, tags) => Some(tags),
             Statsd::Statsd(_) | Statsd::Statsite(_) => None,
         };
+        // Datadog's agent knows its host; Consul leaves the name out for it.
+        let mut line = self.full_name(name, kind == "g" && tags.is_none())?;
         if tags.is_none() {
             for (_, value) in labels {
                 line.push('.');

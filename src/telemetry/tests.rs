@@ -56,6 +56,9 @@ fn metrics_are_shown_as_consul_shows_them() {
         assert_eq!(OPS.iter().position(|o| std::ptr::eq(o, found)), at);
         assert!(std::ptr::eq(found, labelled(&OPS, op).expect("the same")));
     }
+    let line = super::config::settings().statsd_line("test.level", &[], 7.0, "g");
+    let wanted = "consul.test.level:7.000000|g|#a:b\n";
+    assert_eq!(line.as_deref(), Some(wanted), "no host for DogStatsD");
     close_interval();
     let shown = display();
     let of = |name: &str| {

@@ -149,3 +149,19 @@ fn idle_tcp_connections_are_bounded() {
         (serving.ask(question).len() > 2).then_some(())
     });
 }
+
+#[test]
+fn the_rest_of_a_message_is_not_awaited_for_long() {
+    let serving = Serving::start(Arc::new(Stub::with_catalog()), settings("base"));
+    let mut idle = TcpStream::connect(serving.address).expect("connected");
+    let mut slow = TcpStream::connect(serving.address).expect("connected");
+    slow.write_all(&[0, 100, 1, 2, 3]).expect("written");
+    let patience = Some(Duration::from_secs(30));
+    slow.set_read_timeout(patience).expect("a timeout");
+    let mut buffer = [0; 16];
+    assert!(matches!(slow.read(&mut buffer), Ok(0) | Err(_)));
+    // Who has said nothing yet may think longer.
+    idle.set_nonblocking(true).expect("non-blocking");
+    let silent = idle.read(&mut buffer).expect_err("open");
+    assert_eq!(silent.kind(), std::io::ErrorKind::WouldBlock);
+}
