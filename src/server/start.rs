@@ -81,17 +81,7 @@ impl Running {
             reader,
         )
         .map_err(|e| Error::new(format!("{}: {e}", dir.join(store::RAFT_DB).display())))?;
-        let known = &core.configuration().servers;
-        if let [only] = known.as_slice()
-            && only.id != options.node_id
-        {
-            return Err(Error::new(format!(
-                "{} belongs to a cluster without this node's ID {}; restore the node-id file beside it, \
-                 or move the directory away to begin anew",
-                dir.display(),
-                options.node_id
-            )));
-        }
+        belongs_here(&core.configuration().servers, &options.node_id, dir)?;
         let disk = Disk {
             log: Log(log),
             state: Machine { fsm, clock },
@@ -100,12 +90,7 @@ impl Running {
                 dir: options.temp_dir.clone(),
             }),
         };
-        let source = tuning.rpc.as_ref().map(|rpc| rpc.bind.ip());
-        let spawn: pool::Spawner = {
-            let runtime = runtime.clone();
-            Arc::new(move |future| runtime.spawn(future))
-        };
-        let pool = Arc::new(Pool::new(spawn, source));
+        let pool = outgoing(runtime, tuning.rpc.as_ref());
         let mut tasks = vec![runtime.spawn(pool::sweeper(Arc::downgrade(&pool)))];
         let peers = Arc::new(Peers::new(pool));
         let raft = RaftDriver::start(
@@ -147,6 +132,25 @@ impl Running {
         }
         self.raft.join().await;
     }
+}
+
+/// Refuses the state of a lone server that had another ID.
+fn belongs_here(servers: &[raft::Server], node_id: &str, dir: &Path) -> Result<()> {
+    match servers {
+        [only] if only.id != *node_id => Err(Error::new(format!(
+            "{} belongs to a cluster without this node's ID {node_id}; restore the node-id file beside it, \
+             or move the directory away to begin anew",
+            dir.display(),
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The connections to other servers.
+fn outgoing(runtime: &Handle, rpc: Option<&rpc::Settings>) -> Arc<Pool> {
+    let runtime = runtime.clone();
+    let spawn: pool::Spawner = Arc::new(move |future| runtime.spawn(future));
+    Arc::new(Pool::new(spawn, rpc.map(|rpc| rpc.bind.ip())))
 }
 
 /// How the Raft loop reaches the other servers.

@@ -64,29 +64,13 @@ fn run(call: &Invocation) -> u8 {
         }
     };
     let data = match data {
-        Ok(data) => data,
+        Ok(data) => decoded(call, data),
         Err(why) => return call.fail(format!("Error! {why}")),
     };
-    let data = match call.args.bool("base64") {
-        false => data,
-        true => match crate::wire::base64::decode(&data) {
-            Ok(data) => data,
-            Err(why) => {
-                // Consul says so and goes on with nothing.
-                error(&format!("Error! Cannot base 64 decode data: {why}"));
-                Vec::new()
-            }
-        },
+    let condition = match Condition::of(call, key) {
+        Ok(condition) => condition,
+        Err(why) => return call.fail(why),
     };
-    let (acquire, release) = (call.args.bool("acquire"), call.args.bool("release"));
-    let session = call.args.string("session");
-    if (acquire || release) && session.is_empty() {
-        return call.fail("Error! Missing -session (required with -acquire and -release)");
-    }
-    let (cas, index) = (call.args.bool("cas"), call.args.uint("modify-index"));
-    if cas && index == 0 {
-        return call.fail("Must specify -modify-index with -cas!");
-    }
     let client = match call.client() {
         Ok(client) => client,
         Err(code) => return code,
@@ -100,37 +84,74 @@ fn run(call: &Invocation) -> u8 {
     if call.args.uint("flags") > 0 {
         query.push(("flags", call.args.uint("flags").to_string()));
     }
-    let (done, refused) = if cas {
-        query.push(("cas", index.to_string()));
-        (
-            format!("Success! Data written to: {key}"),
-            format!("Error! Did not write to {key}: CAS failed"),
-        )
-    } else if acquire {
-        query.push(("acquire", session.to_owned()));
-        (
-            format!("Success! Lock acquired on: {key}"),
-            "Error! Did not acquire lock".to_owned(),
-        )
-    } else if release {
-        query.push(("release", session.to_owned()));
-        (
-            format!("Success! Lock released on: {key}"),
-            "Error! Did not release lock".to_owned(),
-        )
-    } else {
-        (format!("Success! Data written to: {key}"), String::new())
-    };
+    query.extend(condition.parameter);
     match client.put(&path(key), &query, data) {
         Err(why) => call.fail(format!("Error! Failed writing data: {why}")),
-        Ok(_) if refused.is_empty() => {
-            say(done);
-            OK
+        Ok(body) => match condition.refused {
+            Some(refused) if body.trim_ascii() != b"true" => call.fail(refused),
+            _ => {
+                say(condition.done);
+                OK
+            }
+        },
+    }
+}
+
+/// The value as it was given, or what its base64 stands for.
+fn decoded(call: &Invocation, data: Vec<u8>) -> Vec<u8> {
+    if !call.args.bool("base64") {
+        return data;
+    }
+    crate::wire::base64::decode(&data).unwrap_or_else(|why| {
+        // Consul says so and goes on with nothing.
+        error(&format!("Error! Cannot base 64 decode data: {why}"));
+        Vec::new()
+    })
+}
+
+/// On what the write depends, and what is said of it.
+struct Condition {
+    parameter: Option<(&'static str, String)>,
+    done: String,
+    /// Said when it did not hold.
+    refused: Option<String>,
+}
+
+impl Condition {
+    fn of(call: &Invocation, key: &str) -> Result<Self, &'static str> {
+        let (acquire, release) = (call.args.bool("acquire"), call.args.bool("release"));
+        let session = call.args.string("session");
+        if (acquire || release) && session.is_empty() {
+            return Err("Error! Missing -session (required with -acquire and -release)");
         }
-        Ok(body) if body.trim_ascii() == b"true" => {
-            say(done);
-            OK
+        let (cas, index) = (call.args.bool("cas"), call.args.uint("modify-index"));
+        if cas && index == 0 {
+            return Err("Must specify -modify-index with -cas!");
         }
-        Ok(_) => call.fail(refused),
+        let parameter = match (cas, acquire, release) {
+            (true, _, _) => Some(("cas", index.to_string())),
+            (_, true, _) => Some(("acquire", session.to_owned())),
+            (_, _, true) => Some(("release", session.to_owned())),
+            _ => None,
+        };
+        let (done, refused) = match parameter.as_ref().map(|(name, _)| *name) {
+            Some("acquire") => (
+                format!("Success! Lock acquired on: {key}"),
+                Some("Error! Did not acquire lock".to_owned()),
+            ),
+            Some("release") => (
+                format!("Success! Lock released on: {key}"),
+                Some("Error! Did not release lock".to_owned()),
+            ),
+            conditional => (
+                format!("Success! Data written to: {key}"),
+                conditional.map(|_| format!("Error! Did not write to {key}: CAS failed")),
+            ),
+        };
+        Ok(Self {
+            parameter,
+            done,
+            refused,
+        })
     }
 }

@@ -250,6 +250,9 @@ fn compiled(expression: &str) -> Result<Regex, regex_lite::Error> {
     builder.size_limit(MAX_COMPILED).build()
 }
 
+/// Whether an interface is meant.
+type Matcher = Box<dyn Fn(&Interface) -> bool>;
+
 /// Keeps (or drops) the interfaces that a selector matches.
 fn filter(
     list: Vec<Interface>,
@@ -257,89 +260,19 @@ fn filter(
     value: &str,
     keep: bool,
 ) -> Result<Vec<Interface>, String> {
-    let matches: Box<dyn Fn(&Interface) -> bool> = match selector.to_ascii_lowercase().as_str() {
-        what @ ("address" | "name") => {
-            let regex = compiled(value).map_err(|error| {
-                format!("Unable to compile {what} regexp {}: {error}", quote(value))
-            })?;
-            if what == "name" {
-                Box::new(move |one| regex.is_match(&one.name))
-            } else {
-                Box::new(move |one| regex.is_match(&one.ip.to_string()))
-            }
-        }
-        "flag" | "flags" => {
-            let flags: Vec<String> = value
-                .split('|')
-                .map(|flag| flag.trim().to_lowercase())
-                .collect();
-            let probe = Interface {
-                name: String::new(),
-                ip: Ipv4Addr::LOCALHOST.into(),
-                prefix: 8,
-                up: true,
-                broadcast: false,
-                loopback: true,
-                point_to_point: false,
-                multicast: false,
-                default_route: false,
-            };
-            if let Some(flag) = flags.iter().find(|flag| probe.flag(flag).is_none()) {
-                return Err(format!("Unknown interface flag: {}", quote(flag)));
-            }
-            Box::new(move |one| flags.iter().all(|flag| one.flag(flag) == Some(true)))
-        }
-        "network" => {
-            let mut networks = Vec::new();
-            for text in value.split('|').map(str::trim) {
-                let net = network(text).ok_or_else(|| {
-                    format!(
-                        "unable to create an IP address from {}: invalid IPAddr {text}",
-                        quote(text)
-                    )
-                })?;
-                networks.push(net);
-            }
-            Box::new(move |one| networks.iter().any(|net| contains(*net, one.ip)))
-        }
-        "port" => {
-            let regex = compiled(value).map_err(|error| {
-                format!("Unable to compile port regexp {}: {error}", quote(value))
-            })?;
-            Box::new(move |_| regex.is_match("0"))
-        }
-        "rfc" | "rfcs" => {
-            let mut networks = Vec::new();
-            for number in value.split('|').map(str::trim) {
-                let found = number.parse().ok().and_then(rfc).ok_or_else(|| {
-                    format!(
-                        "unable to lookup RFC number {}: unsupported RFC {number}",
-                        quote(number)
-                    )
-                })?;
-                networks.extend(found.iter().filter_map(|text| network(text)));
-            }
-            Box::new(move |one| networks.iter().any(|net| contains(*net, one.ip)))
-        }
+    let matches: Matcher = match selector.to_ascii_lowercase().as_str() {
+        what @ ("address" | "name" | "port") => by_expression(what, value)?,
+        "flag" | "flags" => by_flags(value)?,
+        "network" => by_networks(value)?,
+        "rfc" | "rfcs" => by_rfcs(value)?,
         "size" => {
             let prefix: u64 = value.trim_start_matches('/').parse().map_err(|_| {
                 let value = quote(value);
                 format!("invalid exclude size argument ({value}): strconv.ParseUint: parsing {value}: invalid syntax")
             })?;
-            Box::new(move |one| u64::from(one.prefix) == prefix)
+            Box::new(move |one: &Interface| u64::from(one.prefix) == prefix)
         }
-        "type" => {
-            let kind = value.to_ascii_lowercase();
-            if !["ip", "ipv4", "ipv6", "unix"].contains(&kind.as_str()) {
-                return Err(format!("unsupported type {0} {0}", quote(value)));
-            }
-            Box::new(move |one| match kind.as_str() {
-                "ip" => true,
-                "ipv4" => one.ip.is_ipv4(),
-                "ipv6" => one.ip.is_ipv6(),
-                _ => false,
-            })
-        }
+        "type" => by_type(value)?,
         _ if keep => return Err(format!("invalid include selector {}", quote(selector))),
         _ => return Err(format!("invalid exclude selector {}", quote(selector))),
     };
@@ -347,6 +280,86 @@ fn filter(
         .into_iter()
         .filter(|one| matches(one) == keep)
         .collect())
+}
+
+fn by_expression(what: &str, value: &str) -> Result<Matcher, String> {
+    let regex = compiled(value)
+        .map_err(|error| format!("Unable to compile {what} regexp {}: {error}", quote(value)))?;
+    Ok(match what {
+        "name" => Box::new(move |one| regex.is_match(&one.name)),
+        "address" => Box::new(move |one| regex.is_match(&one.ip.to_string())),
+        // An interface's address has no port.
+        _ => Box::new(move |_| regex.is_match("0")),
+    })
+}
+
+fn by_flags(value: &str) -> Result<Matcher, String> {
+    let flags: Vec<String> = value
+        .split('|')
+        .map(|flag| flag.trim().to_lowercase())
+        .collect();
+    let probe = Interface {
+        name: String::new(),
+        ip: Ipv4Addr::LOCALHOST.into(),
+        prefix: 8,
+        up: true,
+        broadcast: false,
+        loopback: true,
+        point_to_point: false,
+        multicast: false,
+        default_route: false,
+    };
+    if let Some(flag) = flags.iter().find(|flag| probe.flag(flag).is_none()) {
+        return Err(format!("Unknown interface flag: {}", quote(flag)));
+    }
+    Ok(Box::new(move |one| {
+        flags.iter().all(|flag| one.flag(flag) == Some(true))
+    }))
+}
+
+fn by_networks(value: &str) -> Result<Matcher, String> {
+    let mut networks = Vec::new();
+    for text in value.split('|').map(str::trim) {
+        let net = network(text).ok_or_else(|| {
+            format!(
+                "unable to create an IP address from {}: invalid IPAddr {text}",
+                quote(text)
+            )
+        })?;
+        networks.push(net);
+    }
+    Ok(Box::new(move |one| {
+        networks.iter().any(|net| contains(*net, one.ip))
+    }))
+}
+
+fn by_rfcs(value: &str) -> Result<Matcher, String> {
+    let mut networks = Vec::new();
+    for number in value.split('|').map(str::trim) {
+        let found = number.parse().ok().and_then(rfc).ok_or_else(|| {
+            format!(
+                "unable to lookup RFC number {}: unsupported RFC {number}",
+                quote(number)
+            )
+        })?;
+        networks.extend(found.iter().filter_map(|text| network(text)));
+    }
+    Ok(Box::new(move |one| {
+        networks.iter().any(|net| contains(*net, one.ip))
+    }))
+}
+
+fn by_type(value: &str) -> Result<Matcher, String> {
+    let kind = value.to_ascii_lowercase();
+    if !["ip", "ipv4", "ipv6", "unix"].contains(&kind.as_str()) {
+        return Err(format!("unsupported type {0} {0}", quote(value)));
+    }
+    Ok(Box::new(move |one| match kind.as_str() {
+        "ip" => true,
+        "ipv4" => one.ip.is_ipv4(),
+        "ipv6" => one.ip.is_ipv6(),
+        _ => false,
+    }))
 }
 
 fn offset(list: Vec<Interface>, count: i64) -> Result<Vec<Interface>, String> {
