@@ -2,9 +2,8 @@
 //!
 //! Holds true: what is held of them is never more than [`TOTAL`]; who finds no room waits for it, in the order of coming,
 //! and holds nothing meanwhile, so that two never wait for each other. While somebody waits, a body has to come at
-//! [`PACE`]. What is small needs no room: a connection's own buffers are of that size.
-//! Leaves to others: listings of keys, which are read while they are sent (`listing`), and how long a client may take
-//! nothing of its answer (`conn`).
+//! [`PACE`], and an answer to be taken (`conn`). What is small needs no room: a connection's own buffers are of that size.
+//! Leaves to others: listings of keys, which are read while they are sent (`listing`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,8 +51,10 @@ impl Budget {
 
     /// Room for so many bytes, if there is some and nobody waits for it.
     pub fn try_take(&'static self, bytes: usize) -> Option<Share> {
-        let alone = self.waiting.load(Ordering::Relaxed) == 0;
-        alone.then(|| self.grab(bytes))?
+        if self.is_wanted() {
+            return None;
+        }
+        self.grab(bytes)
     }
 
     fn grab(&'static self, bytes: usize) -> Option<Share> {
@@ -82,12 +83,17 @@ impl Budget {
         }
     }
 
+    /// Whether somebody waits for room.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Ends when somebody waits and a body of so many bytes that began to come at `start` should be there.
     pub async fn turn_over(&self, start: Instant, bytes: usize) {
         let end = start + START + Duration::from_secs((bytes / PACE) as u64);
         loop {
             let left = end.saturating_duration_since(drive::now());
-            if left.is_zero() && self.waiting.load(Ordering::Relaxed) > 0 {
+            if left.is_zero() && self.is_wanted() {
                 return;
             }
             drive::sleep(left.max(Duration::from_secs(1))).await;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::budget::BUDGET;
 use super::head::{FirstLine, refusal};
 use crate::net::{Stream, Timer};
 
@@ -26,6 +27,8 @@ pub struct Patience {
     pub body: Duration,
     /// Longest time in which a client takes nothing of its answer.
     pub write: Duration,
+    /// The same while others wait for the room that large answers share.
+    pub crowded: Duration,
 }
 
 impl Default for Patience {
@@ -34,6 +37,7 @@ impl Default for Patience {
             head: Duration::from_secs(20),
             body: Duration::from_secs(60),
             write: Duration::from_secs(120),
+            crowded: Duration::from_secs(20),
         }
     }
 }
@@ -116,7 +120,14 @@ pub struct Conn {
     /// An answer that takes the place of hyper's, and how much of it is sent.
     refusal: Option<(Vec<u8>, usize)>,
     reading: Option<Pin<Box<Timer>>>,
-    writing: Option<Pin<Box<Timer>>>,
+    writing: Option<Unsent>,
+}
+
+/// A client takes nothing of its answer.
+struct Unsent {
+    timer: Pin<Box<Timer>>,
+    /// How long it has not, at the timer's end.
+    silence: Duration,
 }
 
 impl Conn {
@@ -302,6 +313,24 @@ impl Conn {
         self.sent(Poll::Ready(Ok(replaced)), cx)
     }
 
+    /// Called when the socket takes nothing: whether waiting has lasted too long, looked at in steps.
+    fn wait_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Patience { write, crowded, .. } = self.patience;
+        let step = crowded.min(write);
+        loop {
+            let unsent = self.writing.get_or_insert_with(|| Unsent {
+                timer: Box::pin(Timer::after(step)),
+                silence: step,
+            });
+            ready!(unsent.timer.as_mut().poll(cx));
+            if unsent.silence >= write || BUDGET.is_wanted() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            unsent.silence += step;
+            unsent.timer = Box::pin(Timer::after(step));
+        }
+    }
+
     /// Bounds the wait for a client that takes nothing.
     fn sent(
         &mut self,
@@ -310,8 +339,7 @@ impl Conn {
     ) -> Poll<io::Result<usize>> {
         self.phase.set_unsent(sent.is_pending());
         if sent.is_pending() {
-            ready!(wait(&mut self.writing, self.patience.write, cx))?;
-            return Poll::Pending;
+            return self.wait_to_write(cx);
         }
         self.writing = None;
         sent

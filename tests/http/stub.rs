@@ -235,6 +235,7 @@ impl Running {
                 head: Duration::from_millis(300),
                 body: Duration::from_millis(300),
                 write: Duration::from_secs(5),
+                crowded: Duration::from_secs(1),
             },
             ..Settings::default()
         };

@@ -23,6 +23,8 @@ const BODIES_MIB: u64 = 18;
 const READERS: usize = 24;
 const NODES: usize = 200;
 const ANSWERS_MIB: u64 = 48;
+/// Less than the time for which one client may take nothing when nobody else waits.
+const MAKE_ROOM: Duration = Duration::from_secs(90);
 
 fn agent(net: &Loopback) -> Agent {
     let mut agent = Agent::start(&Plan {
@@ -114,7 +116,24 @@ pub fn answers() -> Outcome {
             });
         }
     });
+    // Those who take nothing at all have to make room for others, long before they would be given up.
+    let stuck: Vec<TcpStream> = (0..2).map(|_| ask_in_vain(addr)).collect();
+    let mut quick = Client::new(addr, MAKE_ROOM);
+    let answer = quick.get("/v1/catalog/nodes").expect("an answer");
+    assert!(answer.body == whole.body);
+    drop(stuck);
     grown("answers that wait", &mut agent, before, ANSWERS_MIB)
+}
+
+/// Asks with little room for what comes, and takes nothing of it.
+fn ask_in_vain(addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&addr.into()).expect("a connection");
+    let mut stream = TcpStream::from(socket);
+    let head = "GET /v1/catalog/nodes HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("a head");
+    stream
 }
 
 /// Asks with little room for what comes, takes some of it slowly and then the rest.
