@@ -273,13 +273,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 fn bad_calls() -> Outcome {
     let (net, binary) = (Loopback::claim(), consul_lite());
     let ip = net.ip(1);
-    let mut agent = Agent::start(&Plan {
-        binary: &binary,
-        ip,
-        node: "n1",
-        config: Vec::new(),
-    });
-    agent.wait_ready(READY);
+    let agent = Agent::ready(&binary, ip, READY);
     let log = agent.dir().join("log");
     let read = || std::fs::read_to_string(&log).unwrap_or_default();
     for (what, bytes, words) in bad() {

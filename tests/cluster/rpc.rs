@@ -17,7 +17,7 @@ use consul_lite::structs::{
 };
 use consul_lite::wire::rpc;
 
-use crate::common::agent::{Agent, Plan, SERVER};
+use crate::common::agent::{Agent, SERVER};
 use crate::common::harness::{Outcome, Test};
 use crate::common::{Loopback, consul_lite, oracle, try_until};
 use crate::hostile::resident;
@@ -38,15 +38,13 @@ pub fn tests() -> Vec<Test> {
 fn start(binary: &Path) -> (Agent, Loopback, SocketAddr) {
     let net = Loopback::claim();
     let ip = net.ip(1);
-    let plan = Plan {
-        binary,
-        ip,
-        node: "n1",
-        config: Vec::new(),
-    };
-    let mut agent = Agent::start(&plan);
-    agent.wait_ready(READY);
+    let agent = Agent::ready(binary, ip, READY);
     (agent, net, (ip, SERVER).into())
+}
+
+/// A server of the real Consul and one of ours; why not, where there is no real one.
+fn both() -> Result<[(Agent, Loopback, SocketAddr); 2], String> {
+    Ok([start(&oracle::find()?), start(&consul_lite())])
 }
 
 fn pool(runtime: &Runtime) -> Arc<Pool> {
@@ -196,12 +194,10 @@ fn calls() -> Vec<Request> {
 }
 
 fn compare() -> Outcome {
-    let theirs = match oracle::find() {
-        Ok(path) => path,
+    let [(_real, _real_net, real), (_ours, _our_net, ours)] = match both() {
+        Ok(both) => both,
         Err(why) => return Outcome::Skipped(why),
     };
-    let (_real, _real_net, real) = start(&theirs);
-    let (_ours, _our_net, ours) = start(&consul_lite());
     let runtime = Runtime::new().expect("threads");
     let pool = pool(&runtime);
     runtime.run(async {
@@ -267,12 +263,10 @@ async fn fill(pool: &Pool, to: SocketAddr, entries: usize, bytes: usize) {
 
 /// Answers that are larger than what is kept in memory of them.
 fn large() -> Outcome {
-    let theirs = match oracle::find() {
-        Ok(path) => path,
+    let [(_real, _real_net, real), (_ours, _our_net, ours)] = match both() {
+        Ok(both) => both,
         Err(why) => return Outcome::Skipped(why),
     };
-    let (_real, _real_net, real) = start(&theirs);
-    let (_ours, _our_net, ours) = start(&consul_lite());
     let runtime = Runtime::new().expect("threads");
     let pool = pool(&runtime);
     runtime.run(async {

@@ -49,6 +49,18 @@ impl Agent {
         Agent::start_as(plan, alone)
     }
 
+    /// Starts a single server without further configuration, and waits until it is ready.
+    pub fn ready(binary: &Path, ip: Ipv4Addr, within: Duration) -> Agent {
+        let mut agent = Agent::start(&Plan {
+            binary,
+            ip,
+            node: "n1",
+            config: Vec::new(),
+        });
+        agent.wait_ready(within);
+        agent
+    }
+
     /// Starts an agent whose role and identity are these members of a JSON object, each with its comma.
     pub fn start_as(plan: &Plan, role: &str) -> Agent {
         let dir = TempDir::new("agent");

@@ -51,13 +51,7 @@ fn main() -> ExitCode {
 /// A deleted tree's space goes back to the file system by itself, long before the Raft log is cut; then it is quiet.
 fn space_comes_back() -> Outcome {
     let net = Loopback::claim();
-    let mut agent = Agent::start(&Plan {
-        binary: &consul_lite(),
-        ip: net.ip(1),
-        node: "n1",
-        config: Vec::new(),
-    });
-    agent.wait_ready(PATIENCE);
+    let agent = Agent::ready(&consul_lite(), net.ip(1), PATIENCE);
     let state = agent.dir().join("data/raft/state.db");
     let length = |suffix: &str| {
         let name = format!("{}{suffix}", state.display());

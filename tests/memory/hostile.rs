@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::PATIENCE;
-use crate::common::agent::{Agent, Plan};
+use crate::common::agent::Agent;
 use crate::common::harness::Outcome;
 use crate::common::http::Client;
 use crate::common::{Loopback, TempDir, consul_lite};
@@ -148,13 +148,7 @@ const REQUESTS_KIB: u64 = 80 << 10;
 
 pub fn requests() -> Outcome {
     let net = Loopback::claim();
-    let mut agent = Agent::start(&Plan {
-        binary: &consul_lite(),
-        ip: net.ip(1),
-        node: "n1",
-        config: Vec::new(),
-    });
-    agent.wait_ready(PATIENCE);
+    let mut agent = Agent::ready(&consul_lite(), net.ip(1), PATIENCE);
     let (http, dns) = (agent.http(), agent.dns());
     let mut client = agent.client();
     client.put("/v1/kv/before", b"kept").expect("an answer");

@@ -178,13 +178,7 @@ fn server_in_32_mib(cgroup: &Cgroup) -> Outcome {
     let net = Loopback::claim();
     let dir = TempDir::new("memory");
     let wrapper = cgroup.wrap(&dir, &consul_lite());
-    let mut agent = Agent::start(&Plan {
-        binary: &wrapper,
-        ip: net.ip(1),
-        node: "n1",
-        config: Vec::new(),
-    });
-    agent.wait_ready(PATIENCE);
+    let mut agent = Agent::ready(&wrapper, net.ip(1), PATIENCE);
     let addr = agent.http();
     register(addr);
     std::thread::scope(|scope| {

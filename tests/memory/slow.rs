@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::common::agent::{Agent, Plan};
+use crate::common::agent::Agent;
 use crate::common::harness::Outcome;
 use crate::common::http::{Client, read_response};
 use crate::common::{Loopback, consul_lite};
@@ -27,14 +27,7 @@ const ANSWERS_MIB: u64 = 48;
 const MAKE_ROOM: Duration = Duration::from_secs(90);
 
 fn agent(net: &Loopback) -> Agent {
-    let mut agent = Agent::start(&Plan {
-        binary: &consul_lite(),
-        ip: net.ip(1),
-        node: "n1",
-        config: Vec::new(),
-    });
-    agent.wait_ready(PATIENCE);
-    agent
+    Agent::ready(&consul_lite(), net.ip(1), PATIENCE)
 }
 
 fn grown(what: &str, agent: &mut Agent, before: u64, most: u64) -> Outcome {

@@ -136,8 +136,8 @@ impl<R: Send + 'static> Monitor<R> {
         deadline.map(|at| self.clock + at)
     }
 
-    /// A turn of the log thread: writes up to this number are synced. What there is to apply then waits for
-    /// [`Self::ring_for_apply`].
+    /// A turn of the log thread: writes up to this number are synced. What there is to write then it finds in its queue
+    /// itself; what there is to apply waits for [`Self::ring_for_apply`].
     pub(super) fn persisted(&self, number: u64) {
         let mut event_loop = lock(&self.event_loop);
         event_loop.turn(|it| it.core.persisted(it.time(), number));
@@ -145,7 +145,6 @@ impl<R: Send + 'static> Monitor<R> {
         let never = Duration::MAX;
         let sooner = deadline.unwrap_or(never) < event_loop.alarm.unwrap_or(never);
         drop(event_loop);
-        self.log_bell.ring();
         if sooner {
             // The task may have ended.
             let _ = self.mailbox.send_blocking(Command::Turn);
