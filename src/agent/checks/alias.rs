@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Outcome, Surroundings};
+use super::{Outcome, Surroundings, head};
 use crate::agent::local::{PASSING, State, WARNING};
 use smol::future::FutureExt;
 
@@ -20,6 +20,9 @@ use crate::structs::{CheckType, HealthCheck, NodeSpecificRequest, QueryOptions, 
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often a local service is looked at although nothing is said to have changed.
 const LOOK: Duration = Duration::from_secs(60);
+/// Longest text of an alias, in bytes. A check that follows its own service quotes itself, and with
+/// `check_update_interval = "0s"` each quotation would be news to quote again.
+const MAX_TEXT: usize = 64 * 1024;
 
 pub(super) struct Alias {
     state: Arc<State>,
@@ -149,7 +152,7 @@ impl Alias {
             None if !any => Outcome::passing("No checks found."),
             None => Outcome::passing("All checks passing."),
             Some(check) => {
-                let text = format!("Aliased check {:?} failing: {}", check.name, check.output);
+                let text = failing(check);
                 if rank(&check.status) == 1 {
                     Outcome::warning(text)
                 } else {
@@ -165,11 +168,35 @@ impl Alias {
     }
 }
 
+/// Which check is to blame, and what it says.
+fn failing(check: &HealthCheck) -> String {
+    let text = format!("Aliased check {:?} failing: {}", check.name, check.output);
+    head(&text, MAX_TEXT).to_owned()
+}
+
 /// How bad a status is; whatever is unknown is critical.
 fn rank(status: &str) -> u8 {
     match status {
         PASSING => 0,
         WARNING => 1,
         _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_quotes_itself_comes_to_an_end() {
+        let mut check = HealthCheck {
+            name: "own".into(),
+            ..HealthCheck::default()
+        };
+        for _ in 0..=MAX_TEXT / 20 {
+            check.output = failing(&check);
+        }
+        assert!(check.output.len() <= MAX_TEXT);
+        assert_eq!(failing(&check), check.output);
     }
 }
