@@ -44,6 +44,7 @@ if [ "${1:-}" = --uninstall ]; then
 		"$root/usr/local/lib/tmpfiles.d/consul-lite.conf" "$root/etc/init.d/consul-lite" \
 		"$root/lib/upgrade/keep.d/consul-lite" "$root/usr/bin/consul-lite"
 	rm -rf "$root/usr/local/share/consul-lite"
+	rm -f "$root/usr/local/share/man/man8/consul-lite.8"
 	[ "$live$manager" != yessystemd ] || systemctl daemon-reload
 	say "removed; /etc/consul-lite.d and the state directory stay"
 	exit 0
@@ -74,6 +75,7 @@ case $manager in
 		put 644 "$here/systemd/consul-lite.service" $unit
 		put 644 "$here/systemd/sysusers.conf" /usr/local/lib/sysusers.d/consul-lite.conf
 		put 644 "$here/systemd/tmpfiles.conf" /usr/local/lib/tmpfiles.d/consul-lite.conf
+		put 644 "$here/consul-lite.8" /usr/local/share/man/man8/consul-lite.8
 		for part in resolved dnsmasq; do
 			put 644 "$here/systemd/$part/consul-lite.conf" "/usr/local/share/consul-lite/$part/consul-lite.conf"
 		done

@@ -1,11 +1,12 @@
 //! What a small machine gets besides the binary, tried without booting one: the tarball's install script in a
-//! chroot that looks like OpenWrt's, the procd script there, the drop-in for dnsmasq with the real dnsmasq, and that
-//! packages made in two places have the same bytes.
+//! chroot that looks like OpenWrt's, the procd script there, the drop-in for dnsmasq with the real dnsmasq, that
+//! packages made in two places have the same bytes, and what a package says of itself: manual page, copyright, lintian.
 //!
 //! A chroot wants root and busybox; what is missing is said, and the test counts as skipped.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod documents;
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -30,6 +31,11 @@ fn main() -> ExitCode {
         }),
         Test::new("packages_are_reproducible", || {
             with(&["dpkg-deb", "xz"], packages_are_reproducible)
+        }),
+        Test::new("manual_page_is_complete", documents::manual_page),
+        Test::new("copyright_names_every_crate", documents::copyright),
+        Test::new("lintian_finds_nothing", || {
+            with(&["lintian", "dpkg-deb", "cc"], documents::lintian)
         }),
     ])
 }
