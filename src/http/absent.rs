@@ -45,6 +45,9 @@ pub(super) const ROUTES: &[Route] = routes! {
     "/v1/internal/federation-state/" [GET] federation;
 };
 
+/// The pages of the web page that show what is not here, with blanks between.
+pub(super) const ABSENT_PAGES: &str = "intentions queries";
+
 const CONNECT_DISABLED: &str = "Connect must be enabled in order to use this endpoint";
 /// The wait of a blocking query that names none.
 const DEFAULT_WAIT: Duration = Duration::from_secs(300);

@@ -1,7 +1,8 @@
 //! One connection's bytes between the socket and hyper, with patience that ends.
 //!
 //! Holds true: waiting for a request to begin may last for ever, as with Go's server; a request that has
-//! begun must go on, and an answer must be taken. A connection that only waits costs no timer.
+//! begun must go on, and an answer must be taken. A connection that only waits costs no timer, but for those of
+//! the web page: a browser opens six to load it, and would keep them for minutes.
 //! Source: hyper's `rt` documentation; RFC 9112 section 9.5 (timeouts are the server's choice).
 
 use std::future::Future;
@@ -29,6 +30,8 @@ pub struct Patience {
     pub write: Duration,
     /// The same while others wait for the room that large answers share.
     pub crowded: Duration,
+    /// How long a connection of the web page is kept for its next request.
+    pub idle: Duration,
 }
 
 impl Default for Patience {
@@ -38,6 +41,7 @@ impl Default for Patience {
             body: Duration::from_secs(60),
             write: Duration::from_secs(120),
             crowded: Duration::from_secs(20),
+            idle: Duration::from_secs(3),
         }
     }
 }
@@ -62,7 +66,9 @@ pub struct SharedPhase(Arc<AtomicU8>);
 const HANDED_OUT: u8 = 4;
 /// Set beside the phase while the client has not taken all that was written.
 const UNSENT: u8 = 8;
-const FLAGS: u8 = HANDED_OUT | UNSENT;
+/// Set beside the phase when the last request was the web page's.
+const BRIEF: u8 = 16;
+const FLAGS: u8 = HANDED_OUT | UNSENT | BRIEF;
 
 // Connection and handler are polled by the same task: loads and stores never race.
 impl SharedPhase {
@@ -77,6 +83,16 @@ impl SharedPhase {
         let unsent = self.0.load(Ordering::Relaxed) & UNSENT;
         let phase = Phase::Handling as u8 | HANDED_OUT;
         self.0.store(phase | unsent, Ordering::Relaxed);
+    }
+
+    /// The request that is handled is the web page's: what follows it comes soon or over another connection.
+    pub fn set_brief(&self) {
+        let value = self.0.load(Ordering::Relaxed);
+        self.0.store(value | BRIEF, Ordering::Relaxed);
+    }
+
+    fn is_brief(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & BRIEF != 0
     }
 
     /// Whether the client has taken all that was written.
@@ -171,6 +187,11 @@ impl Conn {
         let limit = match self.phase.get() {
             Phase::Head if self.begun => self.patience.head,
             Phase::Body => self.patience.body,
+            Phase::Head if self.phase.is_brief() => {
+                ready!(over(&mut self.reading, self.patience.idle, cx));
+                // Nothing was read: as if the client had ended it.
+                return Poll::Ready(Ok(()));
+            }
             Phase::Head | Phase::Handling => {
                 self.reading = None;
                 return Poll::Pending;
@@ -185,9 +206,13 @@ fn wait(
     limit: Duration,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
-    let timer = timer.get_or_insert_with(|| Box::pin(Timer::after(limit)));
-    ready!(timer.as_mut().poll(cx));
+    ready!(over(timer, limit, cx));
     Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn over(timer: &mut Option<Pin<Box<Timer>>>, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(Timer::after(limit)));
+    timer.as_mut().poll(cx).map(drop)
 }
 
 impl Read for Conn {
@@ -218,6 +243,7 @@ impl Read for Conn {
                     Phase::Head | Phase::Handling => {
                         if !this.begun {
                             this.line = FirstLine::Method;
+                            this.reading = None;
                         }
                         // SAFETY: `poll_recv` has initialised `n` bytes, and they are only read.
                         let piece = unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), n) };

@@ -24,7 +24,7 @@ use super::query::Query;
 use super::request::{Request, RequestBody};
 use super::response::{Body, Response};
 use super::routes::{Found, Route, Router};
-use super::ui::{Place, is_cross_site};
+use super::ui::{PAGE, Place, is_cross_site};
 use super::{gzip, path, timing};
 use crate::net::Peer;
 use crate::structs::QueryMeta;
@@ -85,6 +85,9 @@ impl Service {
         incoming: hyper::Request<Incoming>,
     ) -> Result<OutResponse, Never> {
         self.phase.hand_out();
+        if incoming.headers().contains_key(PAGE) {
+            self.phase.set_brief();
+        }
         let answer = match self.route(&incoming) {
             Way::Endpoint(route, path) => self.endpoint(route, path, incoming).await,
             Way::Refused(answer) => self.unasked(*answer, incoming).await,
@@ -143,6 +146,7 @@ impl Service {
                 let Some(ui) = ui else {
                     return bare(StatusCode::NOT_FOUND);
                 };
+                self.phase.set_brief();
                 let finish = Finish::of(incoming.headers(), false);
                 let mut answer = finish.apply(ui.answer(rest, incoming.headers()).await);
                 self.shared_headers(answer.headers_mut());

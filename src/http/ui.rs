@@ -18,11 +18,14 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, StatusCode};
 
+use super::absent::ABSENT_PAGES;
 use super::response::{Body, Response};
 use crate::ui;
 
 /// An index page of one's own is at most this long.
 const MAX_INDEX: u64 = 1 << 20;
+/// The page says so with each request to the API: its connections are not kept for long.
+pub(super) const PAGE: HeaderName = HeaderName::from_static("x-consul-lite-page");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -83,7 +86,7 @@ impl Ui {
         {
             return redirect(&beside(name));
         }
-        match ui::built_in_index(&self.content_path, rest) {
+        match ui::built_in_index(&self.content_path, ABSENT_PAGES, rest) {
             Some(text) => index(text, POLICY),
             None => page_not_found(),
         }
@@ -107,7 +110,10 @@ impl Ui {
                 guarded(dressed(answer, rest, &tag, REVALIDATE), OWN_POLICY)
             }
             Own::Elsewhere(place) => redirect(&place),
-            Own::Index(text) => index(ui::fill_in(&text, &self.content_path, rest), OWN_POLICY),
+            Own::Index(text) => index(
+                ui::fill_in(&text, &self.content_path, ABSENT_PAGES, rest),
+                OWN_POLICY,
+            ),
             Own::Nothing => page_not_found(),
         }
     }

@@ -26,6 +26,8 @@ pub const INDEX: &str = "index.html";
 const FOLDER: &str = "assets/";
 /// What the index page says of where it is.
 const BASE: &str = "<base href=\"./\">";
+/// Where the index page is told which of its pages the API has nothing for.
+const ABSENT: &str = " data-absent=\"\"";
 /// Where Consul fills in the path under which the page is served.
 const CONTENT_PATH: &str = "{{ .ContentPath }}";
 
@@ -76,24 +78,25 @@ pub fn is_folder(path: &str) -> bool {
 }
 
 /// The built-in index page for a request of `rest`, the path below the content path: names of files
-/// carry the version.
+/// carry the version. `absent` names the pages that the API has nothing for, with blanks between.
 #[must_use]
-pub fn built_in_index(content_path: &str, rest: &str) -> Option<String> {
+pub fn built_in_index(content_path: &str, absent: &str, rest: &str) -> Option<String> {
     let (asset, _) = find(INDEX)?;
     let text = String::from_utf8(asset.unpacked()).ok()?;
     let text = text.replace(&format!("\"{FOLDER}"), &format!("\"{FOLDER}{VERSION}/"));
-    Some(fill_in(&text, content_path, rest))
+    Some(fill_in(&text, content_path, absent, rest))
 }
 
 /// Fills in where the page is. The way up is relative, so that it also holds behind a proxy that serves
 /// the agent under a path of its own.
 #[must_use]
-pub fn fill_in(text: &str, content_path: &str, rest: &str) -> String {
+pub fn fill_in(text: &str, content_path: &str, absent: &str, rest: &str) -> String {
     let up = match rest.matches('/').count() {
         0 => "./".to_owned(),
         depth => "../".repeat(depth),
     };
     text.replacen(BASE, &format!("<base href=\"{up}\">"), 1)
+        .replacen(ABSENT, &format!(" data-absent=\"{absent}\""), 1)
         .replace(CONTENT_PATH, content_path)
 }
 
@@ -127,13 +130,14 @@ mod tests {
 
     #[test]
     fn the_way_up_is_relative() {
-        let page = "<base href=\"./\"><html data-content-path=\"{{ .ContentPath }}\">";
-        let base = |rest: &str| fill_in(page, "/a/ui/", rest);
+        let page =
+            "<base href=\"./\"><html data-absent=\"\" data-content-path=\"{{ .ContentPath }}\">";
+        let base = |rest: &str| fill_in(page, "/a/ui/", "queries", rest);
         assert!(base("").starts_with("<base href=\"./\">"));
         assert!(base("dc1").starts_with("<base href=\"./\">"));
         assert!(base("dc1/services").starts_with("<base href=\"../\">"));
         assert!(base("dc1/services/").starts_with("<base href=\"../../\">"));
-        assert!(base("").ends_with("data-content-path=\"/a/ui/\">"));
+        assert!(base("").ends_with(" data-absent=\"queries\" data-content-path=\"/a/ui/\">"));
     }
 
     #[test]
@@ -160,7 +164,7 @@ mod tests {
         ] {
             assert!(find(none).is_none(), "{none}");
         }
-        let text = built_in_index("/ui/", "dc1/kv").unwrap();
+        let text = built_in_index("/ui/", "", "dc1/kv").unwrap();
         assert!(text.contains(&format!("src=\"assets/{VERSION}/app.js\"")));
         assert!(text.contains("<base href=\"../\">"));
     }

@@ -273,3 +273,37 @@ fn waiting_is_not_slowness() {
         .unwrap();
     assert_eq!(read_response(&mut conn, false).unwrap().status, 200);
 }
+
+#[test]
+fn a_page_that_asks_no_more() {
+    // What a browser would keep for minutes ends soon, but not while a query of the page blocks.
+    let server = Running::start();
+    let index = {
+        let mut c = server.client();
+        c.put("/v1/kv/a", b"1").unwrap();
+        c.get("/v1/kv/a").unwrap().index().unwrap()
+    };
+    let blocking = format!("/v1/kv/a?index={index}&wait=700ms");
+    for target in ["/v1/status/leader", blocking.as_str()] {
+        let mut conn = connect(&server);
+        let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-Consul-Lite-Page: 1\r\n\r\n");
+        conn.get_mut().write_all(head.as_bytes()).unwrap();
+        assert_eq!(read_response(&mut conn, false).unwrap().status, 200);
+        assert_eq!(conn.read(&mut [0; 64]).unwrap(), 0, "{target}");
+    }
+    // The next request decides, such as when a proxy's connection serves programs too.
+    let mut conn = connect(&server);
+    conn.get_mut()
+        .write_all(
+            b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\nX-Consul-Lite-Page: 1\r\n\r\n\
+              GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n",
+        )
+        .unwrap();
+    assert_eq!(read_response(&mut conn, false).unwrap().status, 200);
+    assert_eq!(read_response(&mut conn, false).unwrap().status, 200);
+    std::thread::sleep(Duration::from_millis(700));
+    conn.get_mut()
+        .write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    assert_eq!(read_response(&mut conn, false).unwrap().status, 200);
+}

@@ -236,6 +236,7 @@ impl Running {
                 body: Duration::from_millis(300),
                 write: Duration::from_secs(5),
                 crowded: Duration::from_secs(1),
+                idle: Duration::from_millis(300),
             },
             ..Settings::default()
         };

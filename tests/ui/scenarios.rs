@@ -29,8 +29,12 @@ pub fn all() -> Vec<Test> {
         Test::new("cost", cost),
         Test::new("access", || access(&Ok(consul_lite()))),
         Test::new("access_of_consul", || access(&oracle::find())),
-        Test::new("cluster", || cluster(&Ok(consul_lite()), false)),
-        Test::new("cluster_of_consul", || cluster(&oracle::find(), true)),
+        Test::new("login", || login(&Ok(consul_lite()))),
+        Test::new("login_of_consul", || login(&oracle::find())),
+        Test::new("features", || features(&Ok(consul_lite()))),
+        Test::new("features_of_consul", || features(&oracle::find())),
+        Test::new("cluster", || cluster(&Ok(consul_lite()))),
+        Test::new("cluster_of_consul", || cluster(&oracle::find())),
     ]
 }
 
@@ -168,13 +172,30 @@ fn cost() -> Outcome {
     let net = Loopback::claim();
     let mut agent = ours(&net, r#", "ui": true"#);
     let pid = agent.process().pid();
+    let http = agent.http();
     let paths = r#", "paths": ["dc1/services", "dc1/services/web", "dc1/nodes", "dc1/nodes/n1", "dc1/kv", "dc1/kv/x?new=1",
  "dc1/tokens", "dc1/policies", "dc1/roles", "dc1/auth-methods", "dc1/intentions", "dc1/queries", "dc1/events",
  "dc1/metrics", "dc1/sign-in"]"#;
     browser::run("cost", &args(&agent, "/ui/", paths), |wish| match wish {
         "memory" => resident(pid).ok_or_else(|| "no memory to be read".to_owned()),
+        "connections" => Ok(connections(http).to_string()),
         _ => nothing(wish),
     })
+}
+
+/// The connections that the agent has open at an address of its own.
+fn connections(at: SocketAddr) -> usize {
+    const ESTABLISHED: &str = "01";
+    let std::net::IpAddr::V4(ip) = at.ip() else {
+        return 0;
+    };
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), at.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the system's connections");
+    let ours = |line: &&str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some(&local) && words.nth(1) == Some(ESTABLISHED)
+    };
+    table.lines().filter(ours).count()
 }
 
 /// A process's resident memory in bytes, as text.
@@ -271,8 +292,42 @@ fn pages_of_access(binary: &Result<PathBuf, String>) -> Outcome {
     browser::run("pages", &args(agent, "/ui/", &more), nothing)
 }
 
-/// Three servers of one datacenter and, where the program forwards between datacenters, one of another.
-fn cluster(binary: &Result<PathBuf, String>, far: bool) -> Outcome {
+/// Signing in through an auth method.
+fn login(binary: &Result<PathBuf, String>) -> Outcome {
+    let binary = match binary {
+        Ok(binary) => binary,
+        Err(why) => return Outcome::Skipped(why.clone()),
+    };
+    let net = Loopback::claim();
+    let servers = guarded(binary, &net);
+    let more = format!(r#", "token": "{TOKEN}", "prefix": "{}""#, prefix(binary));
+    browser::run("login", &args(&servers[0], "/ui/", &more), nothing)
+}
+
+/// What only some agents' API has.
+fn features(binary: &Result<PathBuf, String>) -> Outcome {
+    let binary = match binary {
+        Ok(binary) => binary,
+        Err(why) => return Outcome::Skipped(why.clone()),
+    };
+    let net = Loopback::claim();
+    let servers = guarded(binary, &net);
+    let has = *binary != consul_lite();
+    let more = format!(r#", "token": "{TOKEN}", "has": {has}"#);
+    browser::run("features", &args(&servers[0], "/ui/", &more), nothing)
+}
+
+/// What screenshots of a program's page begin with.
+fn prefix(binary: &Path) -> &'static str {
+    if binary == consul_lite() {
+        ""
+    } else {
+        "consul-"
+    }
+}
+
+/// Three servers of one datacenter and one of another.
+fn cluster(binary: &Result<PathBuf, String>) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
@@ -300,7 +355,7 @@ fn cluster(binary: &Result<PathBuf, String>, far: bool) -> Outcome {
     let mut servers: Vec<Agent> = (1..=3)
         .map(|host| start(host, &format!("n{host}"), &three))
         .collect();
-    let _far = far.then(|| start(4, "far", r#""datacenter": "dc2""#));
+    let _far = start(4, "far", r#""datacenter": "dc2""#);
     servers
         .iter_mut()
         .for_each(|server| server.wait_ready(READY));
@@ -310,14 +365,12 @@ fn cluster(binary: &Result<PathBuf, String>, far: bool) -> Outcome {
             let answer = client.get(target);
             answer.is_ok_and(|a| a.status == 200 && a.text().contains(text))
         };
-        let other =
-            !far || has("/v1/catalog/datacenters", "dc2") && has("/v1/catalog/nodes?dc=dc2", "far");
+        let other = has("/v1/catalog/datacenters", "dc2")
+            && has("/v1/catalog/nodes?dc=dc2", "far")
+            && has("/v1/operator/autopilot/health?dc=dc2", "\"Healthy\":true");
         (other && has("/v1/operator/autopilot/health", "\"FailureTolerance\":1")).then_some(())
     });
-    let more = format!(
-        r#", "far": {far}, "prefix": "{}""#,
-        if far { "consul-" } else { "" }
-    );
+    let more = format!(r#", "prefix": "{}""#, prefix(binary));
     let args = args(&servers[0], "/ui/", &more);
     browser::run("cluster", &args, |wish| {
         match wish {

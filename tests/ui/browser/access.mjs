@@ -81,6 +81,24 @@ export default async function access({ args, assert, tab, visit, see, api }) {
   await page.waitForURL(/greeting$/);
   assert.equal((await api('GET', 'kv/web/greeting?raw')).text, 'hello');
 
+  // Until it is known what the token may do nothing is offered, and an agent that cannot tell is not pressed.
+  let answered = () => {};
+  let asked = 0;
+  const held = new Promise((done) => { answered = done; });
+  await page.route('**/v1/internal/acl/authorize', async (route) => { asked += 1; await held; await route.abort(); });
+  await page.goto('about:blank');
+  await visit(page, 'dc1/tokens');
+  await see(page, 'Your token may not see this');
+  assert.equal(asked, 1);
+  assert.equal(await page.getByRole('link', { name: 'Create' }).count(), 0);
+  answered();
+  await page.waitForTimeout(2000);
+  assert.equal(asked, 1);
+  assert.equal(await page.getByRole('link', { name: 'Create' }).count(), 0);
+  await page.unroute('**/v1/internal/acl/authorize');
+  await visit(page, 'dc1/kv/web/');
+  await page.getByRole('link', { name: 'New key' }).waitFor();
+
   // The token is deleted elsewhere: the page says so.
   await api('DELETE', `acl/token/${accessor}`);
   await page.goto('about:blank');

@@ -11,7 +11,7 @@ export default async function cluster({ args, assert, tab, visit, see, ask, api 
   await page.getByRole('region', { name: 'Members' }).locator('.row').nth(2).waitFor();
   await page.screenshot({ path: `${args.shots}/${args.prefix}cluster-overview.png` });
 
-  if (args.far) await elsewhere(page, { assert, visit, see, api });
+  await elsewhere(page, { args, assert, visit, see, api });
 
   // Without a majority nothing can be read or written, and the page says why.
   await api('PUT', 'kv/here', 'before');
@@ -29,8 +29,19 @@ export default async function cluster({ args, assert, tab, visit, see, ask, api 
   assert.equal((await api('GET', 'kv/here?raw')).text, 'during');
 }
 
-// The other datacenter: its nodes, its keys, and back.
-async function elsewhere(page, { assert, visit, see, api }) {
+// The other datacenter: what it is made of, its nodes, how its services are reached, its keys, and back.
+async function elsewhere(page, { args, assert, visit, see, api }) {
+  await page.getByLabel('Datacenter').selectOption('dc2');
+  await page.waitForURL(/dc2\/overview$/);
+  const servers = page.getByRole('region', { name: 'Servers' });
+  await servers.getByText('far', { exact: true }).waitFor();
+  assert.equal(await servers.locator('.row').count(), 1);
+  const members = page.getByRole('region', { name: 'Members' });
+  await members.getByRole('link', { name: 'far', exact: true }).waitFor();
+  assert.equal(await members.locator('.row').count(), 1);
+  await page.screenshot({ path: `${args.shots}/${args.prefix}far-overview.png` });
+  await visit(page, 'dc2/services/consul');
+  await see(page, 'consul.service.dc2.consul');
   await visit(page, 'dc1/nodes');
   await page.getByRole('link', { name: 'n1', exact: true }).waitFor();
   await page.getByLabel('Datacenter').selectOption('dc2');
@@ -43,6 +54,9 @@ async function elsewhere(page, { assert, visit, see, api }) {
   await page.waitForURL(/dc2\/kv\/over-there$/);
   assert.equal((await api('GET', 'kv/over-there?raw&dc=dc2')).text, 'yes');
   assert.equal((await api('GET', 'kv/over-there')).status, 404);
+  // It is followed live too.
+  await api('PUT', 'kv/over-there?dc=dc2', 'changed');
+  await page.waitForFunction(() => document.querySelector('textarea').value === 'changed');
   await page.getByLabel('Datacenter').selectOption('dc1');
   await see(page, 'No keys');
 }

@@ -1,4 +1,5 @@
-// What the page costs: first paint on a slow processor, bytes on the wire (headers too; `size` bounds all files together), and the agent's memory for open tabs.
+// What the page costs: first paint on a slow processor, bytes on the wire (headers too; `size` bounds all files
+// together), and for open tabs the connections that stay open and the agent's memory.
 
 const SLOWDOWN = 4;
 const MAX_PAINT = 1000;
@@ -6,6 +7,8 @@ const MAX_TRANSFER = 60 << 10;
 const TRIES = 8;
 const TABS = 6;
 const MAX_MEMORY = 1 << 20;
+const MAX_CONNECTIONS = 3;
+const PATIENCE = 30_000;
 
 export default async function cost({ args, assert, tab, visit, ask }) {
   const page = await tab();
@@ -51,4 +54,17 @@ export default async function cost({ args, assert, tab, visit, ask }) {
   const after = Number(await ask('memory'));
   console.log(`${Math.round((after - before) / TABS / 1024)} KiB for a tab`);
   assert.ok(after - before <= TABS * MAX_MEMORY, `${before} to ${after}`);
+
+  // A browser opens six connections to load a page; those that nothing is asked on end soon.
+  const until = Date.now() + PATIENCE;
+  const open = [];
+  for (const path of ['dc1/overview', 'dc1/nodes/n1', 'dc1/services/web', 'dc1/kv']) {
+    for (const each of tabs) await visit(each, path);
+    do {
+      open.push(Number(await ask('connections')));
+      await tabs[0].waitForTimeout(250);
+    } while (open.at(-1) > TABS * MAX_CONNECTIONS && Date.now() < until);
+    assert.ok(open.at(-1) <= TABS * MAX_CONNECTIONS, `${open} with ${path}`);
+  }
+  console.log(`${open} connections of ${TABS} tabs`);
 }

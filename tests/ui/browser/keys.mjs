@@ -84,10 +84,15 @@ export default async function keys({ args, assert, tab, visit, see, api }) {
   await api('PUT', 'kv/app/shared', 'theirs 3');
   await page.waitForFunction(() => document.querySelector('textarea').value === 'theirs 3');
 
-  // A lock is shown.
+  // A lock is shown, and its session can be ended.
   const session = JSON.parse((await api('PUT', 'session/create', '{"Name": "holder"}')).text).ID;
   await api('PUT', `kv/app/shared?acquire=${session}`, 'held');
   await see(page, session);
+  await page.getByRole('button', { name: 'Invalidate' }).click();
+  await page.getByRole('dialog').getByText('“holder” ends').waitFor();
+  await page.getByRole('dialog').getByRole('button', { name: 'Invalidate' }).click();
+  await page.getByText('Locked', { exact: true }).waitFor({ state: 'detached' });
+  assert.equal(JSON.parse((await api('GET', 'kv/app/shared')).text)[0].Session, undefined);
 
   // Export is what the command line exports, and import takes it back.
   await visit(page, 'dc1/kv/app/');

@@ -20,6 +20,9 @@ const NAVIGATION = [
   ['intentions', 'queries', 'events', 'metrics'],
 ];
 
+// What this agent's API does not have.
+const absent = (document.documentElement.dataset.absent ?? '').split(' ');
+
 let current = null;
 let announced = null;
 const root = document.getElementById('root');
@@ -56,9 +59,8 @@ function navigation(page) {
   const item = (name) => h('li', { key: name }, h('a', {
     href: linkTo([name]), 'aria-current': name === page ? 'page' : null,
   }, T.pages[name]));
-  const off = acl.enabled === false;
   return h('nav', { class: 'main', 'aria-label': T.navigation },
-    NAVIGATION.filter((_, n) => !(n === 1 && off)).map((group) => h('ul', { key: group[0] }, group.map(item))));
+    NAVIGATION.filter((_, n) => n !== 1 || acl.enabled).map((group) => h('ul', { key: group[0] }, group.filter((name) => !absent.includes(name)).map(item))));
 }
 
 function datacenters() {
@@ -70,7 +72,7 @@ function datacenters() {
 }
 
 function whoIsThere() {
-  if (acl.enabled === false) return null;
+  if (!acl.enabled && !token.get()) return null;
   return h('a', { class: 'who', href: linkTo(['sign-in']) }, token.get() ? T.signedIn : T.signIn);
 }
 
@@ -115,6 +117,9 @@ function drawn(view) {
   }
 }
 
+// Stands for a page that this agent's API has nothing for.
+const without = ({ route: { page } }) => () => [h('h1', { tabindex: '-1' }, T.pages[page]), h('div', { class: 'notice' }, T.unsupported)];
+
 let turn = 0;
 
 async function show() {
@@ -131,7 +136,7 @@ async function show() {
   }
   let module;
   try {
-    module = await import(`./pages/${name}.js`);
+    module = absent.includes(asked.page) ? { default: without } : await import(`./pages/${name}.js`);
   } catch (error) {
     if (own === turn) render(document.getElementById('page'), h('div', { class: 'notice wrong', role: 'alert' }, T.noPage(error.message)));
     return;

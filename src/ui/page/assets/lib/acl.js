@@ -50,8 +50,8 @@ export function objectForm(view, { page, title, live, form, body, write, discard
   return [
     trail([[page], T.pages[page]]),
     header(title, live && form.object && discard ? allowed(may, button(T.delete, drop, { kind: 'danger' })) : null),
-    blocked ?? h('form', { class: 'edit', onsubmit: save }, body(may === false), refused(form.error),
-      may === false ? h('p', { class: 'quiet' }, T.readOnly) : h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'main' }, T.save), extra)),
+    blocked ?? h('form', { class: 'edit', onsubmit: save }, body(!may), refused(form.error),
+      may === false ? h('p', { class: 'quiet' }, T.readOnly) : allowed(may, h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'main' }, T.save), extra))),
   ];
 }
 

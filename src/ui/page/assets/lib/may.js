@@ -1,11 +1,13 @@
 // What the token may do, asked from the agent (`/v1/internal/acl/authorize`) and remembered for the token.
 //
-// Answers are `true`, `false`, or `undefined` while unknown. Where ACLs are off, or the agent cannot tell,
-// everything is offered: the agent decides in the end.
+// Answers are `true`, `false`, or `undefined` while unknown, when nothing is offered yet. Where ACLs are off, or
+// the agent cannot tell, everything is offered: the agent decides in the end.
 
-import { put, token } from './api.js';
+import { place, put, token } from './api.js';
 
 const MAX_AT_ONCE = 64;
+// An agent that does not answer is asked again after this.
+const RETRY = 3000;
 const known = new Map();
 let waiting = new Map();
 let listener = () => {};
@@ -25,7 +27,7 @@ export function forget() {
 
 export function may(resource, access, segment = '') {
   if (acl.enabled === false) return true;
-  const id = JSON.stringify([token.get(), resource, access, segment]);
+  const id = JSON.stringify([token.get(), place.dc, resource, access, segment]);
   if (known.has(id)) return known.get(id);
   if (!waiting.size) queueMicrotask(flush);
   waiting.set(id, { Resource: resource, Access: access, Segment: segment });
@@ -43,10 +45,17 @@ async function flush() {
       acl.enabled = true;
       part.forEach(([id], n) => known.set(id, answers[n]?.Allow === true));
     } catch (error) {
-      if (error.kind === 'off') acl.enabled = false;
-      else if (error.kind === 'unknown') part.forEach(([id]) => known.set(id, false));
-      else if (error.kind === 'lost' || error.kind === 'leader') part.forEach(([id]) => known.delete(id));
-      else part.forEach(([id]) => known.set(id, true));
+      const { kind } = error;
+      if (kind === 'off') acl.enabled = false;
+      else if (kind === 'lost' || kind === 'leader') {
+        setTimeout(() => {
+          part.forEach(([id]) => known.delete(id));
+          listener();
+        }, RETRY);
+      } else {
+        acl.enabled = true;
+        part.forEach(([id]) => known.set(id, kind !== 'unknown'));
+      }
     }
   }
   listener();

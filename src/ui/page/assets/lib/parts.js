@@ -48,8 +48,8 @@ export function button(text, onclick, { kind = '', disabled = false, title, ...r
   return h('button', { type: 'button', class: kind || null, disabled, title, onclick, ...rest }, text);
 }
 
-// A button for what needs a permission: gone when the token lacks it.
-export const allowed = (answer, ...parts) => (answer === false ? null : parts);
+// A button for what needs a permission: not there unless the token is known to have it.
+export const allowed = (answer, ...parts) => (answer ? parts : null);
 
 let fields = 0;
 const ids = new WeakMap();
@@ -209,7 +209,7 @@ export function timeOf(text) {
 // Go's duration in nanoseconds as people write it.
 export function duration(nanoseconds) {
   const seconds = nanoseconds / 1e9;
-  return seconds >= 1 || seconds === 0 ? `${+seconds.toFixed(2)} s` : `${+(seconds * 1000).toFixed(2)} ms`;
+  return seconds >= 1 || seconds === 0 ? T.seconds(+seconds.toFixed(2)) : T.milliseconds(+(seconds * 1000).toFixed(2));
 }
 
 // Gives a file to the browser's downloads.

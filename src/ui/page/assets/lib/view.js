@@ -5,9 +5,11 @@ import { ApiError, get, place } from './api.js';
 import { Live } from './live.js';
 import { may } from './may.js';
 
+const TYPING = 250;
+
 export class View {
   constructor(outlet, route, changed) {
-    Object.assign(this, { outlet, route, changed, queries: [], closed: false, queued: false });
+    Object.assign(this, { outlet, route, changed, queries: [], typed: {}, closed: false, queued: false });
     this.control = new AbortController();
     this.draw = () => null;
   }
@@ -47,6 +49,21 @@ export class View {
 
   may(...asked) {
     return may(...asked);
+  }
+
+  // The same for a name that is being typed: asked when the typing pauses, until then the last answer holds.
+  // Without a name there is nothing to ask yet.
+  mayTyped(resource, access, segment) {
+    const { typed } = this;
+    if (!segment) return undefined;
+    typed.asked ??= segment;
+    if (segment !== typed.wanted) {
+      typed.wanted = segment;
+      clearTimeout(typed.timer);
+      typed.timer = setTimeout(() => { typed.asked = segment; this.redraw(); }, TYPING);
+    }
+    typed.answer = may(resource, access, typed.asked) ?? typed.answer;
+    return typed.answer;
   }
 
   // Keeps what is searched for in the address, so that going back finds it again.

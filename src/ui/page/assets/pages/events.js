@@ -18,14 +18,14 @@ export default function events(view) {
     fresh.error = await view.attempt(() => send('PUT', `event/fire/${pathOf(name)}`, { query: { node, service, tag }, body: payload || undefined }));
     if (!fresh.error) say(T.fired(name));
   };
-  return () => [
+  const draw = (may) => [
     header(T.pages.events),
     h('p', { class: 'quiet' }, T.eventsAre),
     instead(list, T.noEvents, list.data?.length, ['event'])
       ?? h('ul', { class: 'cards' }, [...list.data].reverse().map((e) => h('li', { key: e.ID, class: 'card' },
         h('div', { class: 'line' }, h('span', { class: 'name' }, e.Name), h('span', { class: 'quiet' }, T.lamport(e.LTime)), h('code', { class: 'quiet' }, e.ID)),
         payloadOf(e), facts([[T.filterNode, e.NodeFilter], [T.filterService, e.ServiceFilter], [T.filterTag, e.TagFilter]])))),
-    section(T.fire, view.may('event', 'write', fresh.name) === false && fresh.name ? notice(T.mayNotFire) : null,
+    section(T.fire, may === false && fresh.name ? notice(T.mayNotFire) : null,
       h('form', { class: 'edit', onsubmit: fire },
         field(fresh, 'name', T.name, input(fresh, 'name', changed, { required: true })),
         field(fresh, 'payload', T.payload, area(fresh, 'payload', changed, { rows: 3, class: 'mono' }), { hint: T.payloadHint }),
@@ -34,8 +34,9 @@ export default function events(view) {
           field(fresh, 'service', T.filterService, input(fresh, 'service', changed)),
           field(fresh, 'tag', T.filterTag, input(fresh, 'tag', changed))),
         refused(fresh.error),
-        h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'main', disabled: view.may('event', 'write', fresh.name) === false }, T.fire)))),
+        h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'main', disabled: !may }, T.fire)))),
   ];
+  return () => draw(view.mayTyped('event', 'write', fresh.name));
 }
 
 function payloadOf(event) {

@@ -19,7 +19,7 @@ export default function intentions(view) {
     fresh.error = await view.attempt(() => remove(`connect/intentions/${pathOf(i.ID)}`));
     if (!fresh.error) say(T.deleted);
   };
-  return () => [
+  const draw = (may) => [
     header(T.pages.intentions),
     instead(list, T.noIntentions, list.data?.length, ['intention']) ?? h('ul', { class: 'rows' }, list.data.map((i) => h('li', { key: i.ID, class: 'row' },
       h('span', { class: `tag ${i.Action}` }, T.actions[i.Action] ?? i.Action),
@@ -33,7 +33,8 @@ export default function intentions(view) {
         field(fresh, 'action', T.action, select(fresh, 'Action', Object.entries(T.actions), view.redraw.bind(view)))),
       field(fresh, 'description', T.description, input(fresh, 'Description', view.redraw.bind(view))),
       refused(fresh.error),
-      view.may('intention', 'write', fresh.DestinationName) === false && fresh.DestinationName ? h('p', { class: 'quiet' }, T.readOnly)
-        : h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'main' }, T.create)))),
+      fresh.DestinationName && may === false ? h('p', { class: 'quiet' }, T.mayNotIntend)
+        : h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'main', disabled: !may || !fresh.DestinationName }, T.create)))),
   ];
+  return () => draw(view.mayTyped('intention', 'write', fresh.DestinationName));
 }

@@ -9,8 +9,9 @@ import { get, pathOf, remove, send } from '../lib/api.js';
 import { asText, fromBase64, fromHex, fromText, same, sizeOf, toHex } from '../lib/bytes.js';
 import { checkJson, checkYaml } from '../lib/yaml.js';
 import { goTo, linkTo } from '../lib/view.js';
-import { allowed, area, ask, button, facts, field, header, input, instead, notice, refused, save, say, select } from '../lib/parts.js';
+import { allowed, area, ask, button, facts, field, header, input, instead, link, notice, refused, save, say, select } from '../lib/parts.js';
 import { trailOf } from './keys.js';
+import { invalidate } from './node.js';
 
 const MAX_HEX = 64 << 10;
 const CHECK_AFTER = 200;
@@ -48,7 +49,7 @@ export default function key(view, path, isNew) {
       blocked ?? [
         isNew ? null : facts([[T.keyPath, h('code', {}, path)], [T.size, sizeOf(current(edit)?.length ?? 0)],
           [T.modifyIndex, String(edit.read.ModifyIndex)]]),
-        latest?.Session ? lock(latest) : null,
+        latest?.Session ? lock(view, latest, edit) : null,
         gone(edit, live, latest, take, view),
         form(view, full, edit, isNew, touched, latest, take),
       ],
@@ -84,8 +85,12 @@ function verdict(edit, rest) {
   return { format, wrong };
 }
 
-function lock(entry) {
-  return notice(T.locked, T.lockedBy(entry.LockIndex), h('p', {}, h('code', {}, entry.Session)));
+// Who holds the key; whoever may end that session can do so here.
+function lock(view, entry, edit) {
+  if (edit.holder?.id !== entry.Session) edit.holder = { id: entry.Session, info: view.load(`session/info/${pathOf(entry.Session)}`) };
+  const session = edit.holder.info.data?.[0];
+  return notice(T.locked, T.lockedBy(entry.LockIndex), h('p', {}, h('code', {}, entry.Session), session ? ` ${session.Name} ` : null, session ? link(['nodes', session.Node], session.Node) : null),
+    session ? allowed(view.may('session', 'write', session.Node), button(T.invalidate, () => invalidate(view, session, edit), { kind: 'danger' })) : null);
 }
 
 // What happened to the key while it was edited.
@@ -99,9 +104,9 @@ function gone(edit, live, latest, take, view) {
 }
 
 function form(view, full, edit, isNew, touched, latest) {
-  const may = view.may('key', 'write', full);
+  const may = view.mayTyped('key', 'write', full);
   const bytes = current(edit);
-  const readonly = may === false;
+  const readonly = !may;
   const submit = (event) => { event.preventDefault(); store(view, full, edit, isNew); };
   const unchanged = !isNew && edit.read && view.queries[0].state !== 'missing' && bytes && same(bytes, fromBase64(edit.read.Value)) && edit.flags === String(edit.read.Flags);
   const badFlags = !/^\d+$/.test(edit.flags) || BigInt(edit.flags) > MAX_FLAGS;
@@ -112,8 +117,8 @@ function form(view, full, edit, isNew, touched, latest) {
       edit.mode === 'text' ? field(edit, 'format', T.format, select(edit, 'format', [['', T.formatAuto], ['text', T.formatText], ['json', 'JSON'], ['yaml', 'YAML']], touched)) : null,
       field(edit, 'flags', T.flags, input(edit, 'flags', touched, { inputmode: 'numeric', readonly }), { error: badFlags ? T.flagsWrong : '' })),
     refused(edit.error),
-    readonly ? notice(T.readOnly) : h('div', { class: 'actions' },
-      h('button', { type: 'submit', class: 'main', disabled: unchanged || !bytes || badFlags || (isNew && !edit.name) }, T.save),
+    may === false ? notice(T.readOnly) : h('div', { class: 'actions' },
+      h('button', { type: 'submit', class: 'main', disabled: !may || unchanged || !bytes || badFlags || (isNew && !edit.name) }, T.save),
       h('label', { class: 'button' }, T.fromFile, h('input', { type: 'file', class: 'unseen', onchange: (event) => fromDisk(view, edit, event.target, touched) })),
       bytes ? button(T.download, () => save(full.split('/').pop() || 'value', [bytes], 'application/octet-stream')) : null));
 }

@@ -1,13 +1,20 @@
-// Auth methods: the list, and a form for one as JSON, with the binding rules that belong to it.
+// Auth methods: the list, and a form for one, with the binding rules that belong to it.
 
 import { h } from '../lib/vdom.js';
 import { T } from '../lib/text.js';
 import { pathOf } from '../lib/api.js';
-import { checkJson } from '../lib/yaml.js';
 import { drop, followObject, listHeader, listOrForm, objectForm, write } from '../lib/acl.js';
-import { area, facts, field, instead, link, section } from '../lib/parts.js';
+import { allowed, ask, button, facts, instead, link, refused, say, section } from '../lib/parts.js';
+import { fieldsOf } from '../lib/form.js';
 
-const NEW = { Name: '', Type: 'jwt', Description: '', MaxTokenTTL: '', Config: { JWTValidationPubKeys: [], BoundIssuer: '' } };
+const METHOD = [['Name', 'text', true], ['DisplayName'], ['Description'], ['Type', 'choice', ['jwt', 'kubernetes']],
+  ['TokenLocality', 'choice', ['local', 'global']], ['MaxTokenTTL']];
+const CONFIG = {
+  jwt: [['JWTValidationPubKeys', 'pems'], ['JWKSURL'], ['JWKSCACert', 'long'], ['OIDCDiscoveryURL'], ['OIDCDiscoveryCACert', 'long'],
+    ['BoundIssuer'], ['BoundAudiences', 'words'], ['JWTSupportedAlgs', 'words'], ['ClaimMappings', 'map'], ['ListClaimMappings', 'map']],
+  kubernetes: [['Host'], ['CACert', 'long'], ['ServiceAccountJWT', 'long']],
+};
+const RULE = [['BindType', 'choice', ['service', 'node', 'role']], ['BindName', 'text', true], ['Selector'], ['Description']];
 
 export default (view) => listOrForm(view, list, form);
 
@@ -23,26 +30,53 @@ function list(view) {
 }
 
 function form(view, id) {
-  const state = { object: id ? null : NEW, text: null, touched: false, error: null };
+  const state = { object: id ? null : { Type: 'jwt' }, touched: false, error: null };
   const live = id ? followObject(view, `acl/auth-method/${pathOf(id)}`, state) : null;
   const rules = id ? view.follow('acl/binding-rules', { authmethod: id }) : null;
+  const rule = { object: {}, error: null };
   const changed = () => { state.touched = true; view.redraw(); };
-  const indexes = ['CreateIndex', 'ModifyIndex', 'Namespace'];
-  return () => {
-    if (state.object && (state.text === null || !state.touched)) {
-      state.text = JSON.stringify(state.object, (name, value) => (indexes.includes(name) ? undefined : value), 2);
-    }
-    const wrong = state.text && checkJson(state.text);
-    return [
-      objectForm(view, {
-        page: 'auth-methods', live, form: state, title: id ?? T.newMethod,
-        write: () => write('auth-method', id, JSON.parse(state.text)), discard: () => drop('auth-method', id),
-        body: (readonly) => field(state, 'json', T.definition, area(state, 'text', changed, { class: 'mono', rows: 18, readonly }),
-          { error: wrong ? T.invalid('JSON', wrong.line, wrong.detail) : '' }),
-      }),
-      rules ? section(T.bindingRules, instead(rules, T.noBindingRules, rules.data?.length)
-        ?? h('ul', { class: 'cards' }, rules.data.map((r) => h('li', { key: r.ID, class: 'card' },
-          facts([[T.bindType, r.BindType], [T.bindName, h('code', {}, r.BindName)], [T.selector, r.Selector ? h('code', {}, r.Selector) : T.always], [T.description, r.Description]]))))) : null,
-    ];
+  return () => [
+    objectForm(view, {
+      page: 'auth-methods', live, form: state, title: id ?? T.newMethod,
+      write: () => write('auth-method', id, state.object), discard: () => drop('auth-method', id),
+      body: (readonly) => {
+        state.object.Config ??= {};
+        return [
+          fieldsOf(state.object, id ? METHOD.filter(([name]) => name !== 'Name' && name !== 'Type') : METHOD, T.method, changed, readonly),
+          fieldsOf(state.object.Config, CONFIG[state.object.Type] ?? [], T.config, changed, readonly),
+        ];
+      },
+    }),
+    rules ? section(T.bindingRules, bindingRules(view, rules, rule, id)) : null,
+  ];
+}
+
+function bindingRules(view, rules, rule, method) {
+  const may = view.may('acl', 'write');
+  const edit = (object) => { Object.assign(rule, { object, error: null }); view.redraw(); };
+  const discard = async (r) => {
+    if (!await ask({ title: T.deleteTitle(r.BindName), text: T.deleteText, action: T.delete })) return;
+    rule.error = await view.attempt(() => drop('binding-rule', r.ID));
+    if (!rule.error) say(T.deleted);
+    if (rule.object.ID === r.ID) edit({});
   };
+  const save = async (event) => {
+    event.preventDefault();
+    rule.error = await view.attempt(() => write('binding-rule', rule.object.ID, { ...rule.object, AuthMethod: method }));
+    if (rule.error) return;
+    say(T.saved);
+    edit({});
+  };
+  return [
+    instead(rules, T.noBindingRules, rules.data?.length) ?? h('ul', { class: 'cards' }, rules.data.map((r) => h('li', { key: r.ID, class: 'card' },
+      facts([[T.rule.BindType, T.choices[r.BindType] ?? r.BindType], [T.rule.BindName, h('code', {}, r.BindName)],
+        [T.rule.Selector, r.Selector ? h('code', {}, r.Selector) : T.always], [T.description, r.Description]]),
+      allowed(may, h('div', { class: 'actions' }, button(T.edit, () => edit(structuredClone(r)), { kind: 'small' }),
+        button(T.delete, () => discard(r), { kind: 'danger small' })))))),
+    allowed(may, h('form', { class: 'edit', onsubmit: save, 'aria-label': rule.object.ID ? T.editRule : T.newRule },
+      h('h3', {}, rule.object.ID ? T.editRule : T.newRule),
+      fieldsOf(rule.object, RULE, T.rule, view.redraw.bind(view)), refused(rule.error),
+      h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'main' }, rule.object.ID ? T.save : T.create),
+        rule.object.ID ? button(T.cancel, () => edit({})) : null))),
+  ];
 }

@@ -15,7 +15,7 @@ const POINTS = 60;
 const MAX_ROWS = 200;
 const number = (value) => (Math.abs(value) >= 100 ? Math.round(value).toLocaleString() : String(+value.toFixed(2)));
 const perSecond = (value) => T.perSecond(number(value));
-const milliseconds = (value) => `${number(value)} ms`;
+const milliseconds = (value) => T.milliseconds(number(value));
 
 // Each plot: its name, how its value is read, and how it is written.
 const PLOTS = [
@@ -54,12 +54,25 @@ class Metrics {
   }
 }
 
+// What was seen stays for when the page is looked at again; a pause is a gap.
+const history = PLOTS.map(() => []);
+const seen = { at: 0, timestamp: '' };
+
+function remember(values) {
+  const missed = seen.at ? Math.min(POINTS, Math.round((Date.now() - seen.at) / INTERVAL) - 1) : 0;
+  history.forEach((all, n) => {
+    for (let gap = 0; gap < missed; gap += 1) all.push(null);
+    all.push(values ? values[n] : null);
+    all.splice(0, all.length - POINTS);
+  });
+  seen.at = Date.now();
+}
+
 export default function metrics(view) {
-  const history = PLOTS.map(() => []);
   const wanted = { q: '', ...view.route.query };
   const latest = { state: 'loading', data: null, error: null };
   const changed = () => { view.remember(wanted); view.redraw(); };
-  read(view, latest, history);
+  read(view, latest);
   return () => [
     header(T.pages.metrics),
     instead(latest, T.noMetrics, 1) ?? [
@@ -70,25 +83,25 @@ export default function metrics(view) {
   ];
 }
 
-async function read(view, latest, history) {
+async function read(view, latest) {
   if (view.closed) return;
   if (!document.hidden) {
     try {
       const data = await get('agent/metrics', {}, { signal: view.control.signal });
-      if (data.Timestamp !== latest.data?.Timestamp) {
+      if (data.Timestamp !== seen.timestamp) {
         const reader = new Metrics(data);
-        PLOTS.forEach(([, value], n) => history[n].push(value(reader)));
-        history.forEach((values) => values.splice(0, values.length - POINTS));
+        seen.timestamp = data.Timestamp;
+        remember(PLOTS.map(([, value]) => value(reader)));
       }
       Object.assign(latest, { data, state: 'live', error: null });
     } catch (error) {
       if (view.closed) return;
       Object.assign(latest, { state: error.kind ?? 'failed', error });
-      history.forEach((values) => values.push(null));
+      remember(null);
     }
     view.redraw();
   }
-  setTimeout(() => read(view, latest, history), INTERVAL);
+  setTimeout(() => read(view, latest), INTERVAL);
 }
 
 function plot(name, values, write) {

@@ -52,22 +52,24 @@ function distances(name, coordinates) {
   const middle = rows[Math.floor((rows.length - 1) / 2)][1];
   return [
     h('p', {}, T.roundTripSummary(rows[0][1].toFixed(2), middle.toFixed(2), rows.at(-1)[1].toFixed(2))),
-    bars(rows.slice(0, MAX_BARS), (value) => `${value.toFixed(2)} ms`, T.roundTrips),
+    bars(rows.slice(0, MAX_BARS), (value) => T.milliseconds(value.toFixed(2)), T.roundTrips),
     rows.length > MAX_BARS ? h('p', { class: 'quiet' }, T.more(rows.length - MAX_BARS)) : null,
   ];
+}
+
+// Ends a session when it is confirmed; what went wrong goes to `shown.error`.
+export async function invalidate(view, session, shown) {
+  if (!await ask({ title: T.invalidateTitle, text: T.invalidateText(session.Name || session.ID, session.Behavior), action: T.invalidate })) return;
+  shown.error = await view.attempt(() => put(`session/destroy/${pathOf(session.ID)}`));
+  if (!shown.error) say(T.invalidated);
 }
 
 function sessionList(view, sessions, name, shown) {
   const blocked = instead(sessions, T.noSessions, sessions.data?.length, ['session']);
   if (blocked) return blocked;
-  const invalidate = async (session) => {
-    if (!await ask({ title: T.invalidateTitle, text: T.invalidateText(session.Name || session.ID, session.Behavior), action: T.invalidate })) return;
-    shown.error = await view.attempt(() => put(`session/destroy/${pathOf(session.ID)}`));
-    if (!shown.error) say(T.invalidated);
-  };
   return [refused(shown.error), h('ul', { class: 'cards' }, sessions.data.map((s) => h('li', { key: s.ID, class: 'card' },
     h('div', { class: 'line' }, h('span', { class: 'name' }, s.Name || T.unnamed), h('code', {}, s.ID),
-      allowed(view.may('session', 'write', name), button(T.invalidate, () => invalidate(s), { kind: 'danger small' }))),
+      allowed(view.may('session', 'write', name), button(T.invalidate, () => invalidate(view, s, shown), { kind: 'danger small' }))),
     facts([[T.behavior, s.Behavior], [T.ttl, s.TTL], [T.lockDelay, duration(s.LockDelay)],
       [T.checks, [...(s.NodeChecks ?? []), ...(s.ServiceChecks ?? []).map((c) => c.ID)].join(', ') || (s.Checks ?? []).join(', ')]]))))];
 }

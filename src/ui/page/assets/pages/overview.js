@@ -17,7 +17,15 @@ export default function overview(view) {
   let timer;
   const servers = view.load('operator/autopilot/health', {}, unhealthy);
   const leader = view.load('status/leader');
-  const members = view.load('agent/members');
+  // The agent's own pool, or for another datacenter what the WAN pool knows of it: its servers.
+  const pool = {};
+  const members = view.load('agent/members', pool, () => {
+    if (pool.wan || !members.data?.some((m) => m.Tags.dc !== place.dc)) return;
+    pool.wan = '1';
+    Object.assign(members, { data: null, state: 'loading' });
+    members.restart();
+  });
+  const here = () => ({ ...members, data: members.data?.filter((m) => m.Tags.dc === place.dc).map((m) => ({ ...m, Name: pool.wan ? m.Name.split('.')[0] : m.Name })) ?? null });
   const all = view.follow('health/state/any', {}, () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
@@ -28,10 +36,10 @@ export default function overview(view) {
   });
   return () => (servers.state === 'denied' && all.data && !all.data.length ? [header(T.pages.overview), denied()] : [
     header(T.pages.overview),
-    summary(all, servers, members, leader),
+    summary(all, servers, here(), leader),
     section(T.failing, instead(all, T.nothingFails, 1) ?? failing(all.data)),
     section(T.servers, serverList(servers, leader)),
-    section(T.members, memberList(members)),
+    section(T.members, memberList(here())),
   ]);
 }
 
