@@ -5,6 +5,7 @@
 //! Leaves to others: when to send (`mux`, after everybody had the chance to add something).
 
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -21,8 +22,8 @@ const INPUT: usize = 8 * 1024;
 struct Inner<T> {
     io: T,
     input: Vec<u8>,
-    /// Bytes at the front of the input that have been taken.
-    taken: usize,
+    /// Which bytes of the input have come, and have not been taken.
+    here: Range<usize>,
     output: Vec<u8>,
     /// Bytes at the front of the output that have been sent.
     sent: usize,
@@ -61,7 +62,7 @@ impl<T> Gather<T> {
         Self(Arc::new(Mutex::new(Inner {
             io,
             input: Vec::new(),
-            taken: 0,
+            here: 0..0,
             output: Vec::new(),
             sent: 0,
         })))
@@ -96,28 +97,18 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gather<T> {
     ) -> Poll<io::Result<usize>> {
         let mut inner = self.lock();
         let Inner {
-            io, input, taken, ..
+            io, input, here, ..
         } = &mut *inner;
-        if *taken == input.len() {
-            *taken = 0;
-            input.clear();
+        if here.start == here.end {
             if into.len() >= INPUT {
                 return Pin::new(io).poll_read(cx, into);
             }
             input.resize(INPUT, 0);
-            let read = Pin::new(io).poll_read(cx, input);
-            let came = match &read {
-                Poll::Ready(Ok(n)) => *n,
-                Poll::Ready(Err(_)) | Poll::Pending => 0,
-            };
-            input.truncate(came);
-            if came == 0 {
-                return read;
-            }
+            *here = 0..ready!(Pin::new(io).poll_read(cx, input))?;
         }
-        let n = into.len().min(input.len() - *taken);
-        into[..n].copy_from_slice(&input[*taken..*taken + n]);
-        *taken += n;
+        let n = into.len().min(here.len());
+        into[..n].copy_from_slice(&input[here.start..here.start + n]);
+        here.start += n;
         Poll::Ready(Ok(n))
     }
 }

@@ -4,10 +4,7 @@
 //! messages nothing is kept but bytes of the next one.
 //! Source: `docs/reference/rpc.md` section 4, `docs/reference/raft.md` section 1.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::task::Poll;
 
 use smol::io::{AsyncRead, AsyncReadExt};
 
@@ -25,6 +22,8 @@ const MAX_AHEAD: usize = 64 * 1024;
 pub struct MessageReader<R> {
     from: R,
     buffer: Vec<u8>,
+    /// Bytes that came, at the front of the buffer.
+    filled: usize,
     /// Bytes at the front of the buffer that the last message was made of.
     used: usize,
     /// Bytes asked for at first.
@@ -37,6 +36,7 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         Self {
             from,
             buffer: Vec::new(),
+            filled: 0,
             used: 0,
             chunk: CHUNK,
         }
@@ -57,21 +57,21 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         let mut extent = Extent::new(values);
         loop {
             let found = extent
-                .advance(&self.buffer)
+                .advance(self.came())
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
             match found {
                 Some(end) if end <= limit => {
                     self.used = end;
                     return Ok(Some(&self.buffer[..end]));
                 }
-                _ if self.buffer.len() > limit => {
+                _ if self.filled > limit => {
                     let why = format!("message larger than {limit} bytes");
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
                 _ => {}
             }
             if self.fill().await? == 0 {
-                if self.buffer.is_empty() {
+                if self.filled == 0 {
                     return Ok(None);
                 }
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -85,11 +85,11 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
     /// Those of the stream.
     pub async fn byte(&mut self) -> io::Result<Option<u8>> {
         self.release();
-        if self.buffer.is_empty() && self.fill().await? == 0 {
+        if self.filled == 0 && self.fill().await? == 0 {
             return Ok(None);
         }
         self.used = 1;
-        Ok(self.buffer.first().copied())
+        Ok(self.came().first().copied())
     }
 
     /// Reads bytes that are no message, such as a snapshot's; 0 at the end of the stream.
@@ -98,10 +98,10 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
     /// Those of the stream.
     pub async fn raw(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.release();
-        if self.buffer.is_empty() {
+        if self.filled == 0 {
             return self.from.read(into).await;
         }
-        let n = self.buffer.len().min(into.len());
+        let n = self.filled.min(into.len());
         into[..n].copy_from_slice(&self.buffer[..n]);
         self.used = n;
         Ok(n)
@@ -113,7 +113,7 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
     /// Those of the stream; [`io::ErrorKind::InvalidData`] when more comes than anybody sends ahead.
     pub async fn ended(&mut self) -> io::Result<()> {
         while self.fill().await? > 0 {
-            if self.buffer.len() - self.used > MAX_AHEAD {
+            if self.filled - self.used > MAX_AHEAD {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -128,30 +128,30 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
     /// The stream, if nothing was read ahead of the last message.
     pub fn into_inner(mut self) -> Option<R> {
         self.release();
-        self.buffer.is_empty().then_some(self.from)
+        (self.filled == 0).then_some(self.from)
     }
 
-    /// Waits for more bytes; how many came. Between two polls the buffer holds what came and nothing else, so
-    /// that a caller may stop waiting and come back later.
+    /// What came and is not yet released.
+    fn came(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    /// Waits for more bytes; how many came. A caller may stop waiting and come back later.
     async fn fill(&mut self) -> io::Result<usize> {
-        poll_fn(|cx| {
-            let had = self.buffer.len();
-            self.buffer.resize(had + self.chunk.max(had), 0);
-            let read = Pin::new(&mut self.from).poll_read(cx, &mut self.buffer[had..]);
-            let came = match &read {
-                Poll::Ready(Ok(n)) => *n,
-                Poll::Ready(Err(_)) | Poll::Pending => 0,
-            };
-            self.buffer.truncate(had + came);
-            read
-        })
-        .await
+        let wanted = self.filled + self.chunk.max(self.filled);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        let n = self.from.read(&mut self.buffer[self.filled..]).await?;
+        self.filled += n;
+        Ok(n)
     }
 
     fn release(&mut self) {
-        self.buffer.drain(..self.used);
+        self.buffer.copy_within(self.used..self.filled, 0);
+        self.filled -= self.used;
         self.used = 0;
-        if self.buffer.is_empty() && self.buffer.capacity() > KEEP {
+        if self.filled == 0 && self.buffer.len() > KEEP {
             self.buffer = Vec::new();
         }
     }

@@ -104,10 +104,23 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    // In a build for size these two would be calls, and there are several for each value that a server takes in.
+    #[inline(always)]
     fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
-        let (head, rest) = self.rest.split_at_checked(n).ok_or(Error::UnexpectedEof)?;
+        let Some((head, rest)) = self.rest.split_at_checked(n) else {
+            return Err(Error::UnexpectedEof);
+        };
         self.rest = rest;
         Ok(head)
+    }
+
+    #[inline(always)]
+    fn byte(&mut self) -> Result<u8, Error> {
+        let Some((byte, rest)) = self.rest.split_first() else {
+            return Err(Error::UnexpectedEof);
+        };
+        self.rest = rest;
+        Ok(*byte)
     }
 
     /// A big endian number of `width` bytes.
@@ -128,12 +141,12 @@ impl<'a> Reader<'a> {
     }
 
     fn raw(&mut self, n: usize) -> Result<Value<'a>, Error> {
-        self.take(n).map(|b| Value::Str(Cow::Borrowed(b)))
+        Ok(Value::Str(Cow::Borrowed(self.take(n)?)))
     }
 
     /// An extension: its type says nothing to us.
     fn extension(&mut self, n: usize) -> Result<Value<'a>, Error> {
-        self.take(1)?;
+        self.byte()?;
         self.raw(n)
     }
 
@@ -157,7 +170,7 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Value<'a>, Error> {
-        let code = *self.take(1)?.first().ok_or(Error::UnexpectedEof)?;
+        let code = self.byte()?;
         let low = |mask: u8| usize::from(code & mask);
         match code {
             0..=0x7f => Ok(Value::Uint(code.into())),
