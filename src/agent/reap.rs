@@ -1,7 +1,7 @@
 //! Deregistering services that have been critical for too long.
 //!
-//! Holds true: nothing wakes up while no check asks for it; the clock of a check starts when this
-//! process sees it turn critical.
+//! Holds true: nothing wakes up while no check asks for it; the clock of a check starts with
+//! the first critical result after its registration, and anew after each registration or reload.
 //! Source: `docs/reference/http-2.md` section 4.6.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,6 @@ use log::info;
 
 use super::Agent;
 use crate::drive::{now, sleep};
-use crate::structs::go::GoDuration;
 
 /// Looks every `check_reap_interval` for what is to be removed, while anything can be.
 pub(super) async fn run(agent: Weak<Agent>) {
@@ -72,8 +71,7 @@ impl Agent {
             let (service, check_id) = (check.service_id.as_str(), check.check_id.as_str());
             // The ID is not empty, so this cannot fail.
             let _ = self.remove_service(service).await;
-            let after = GoDuration::from(elapsed).to_string();
-            info!(target: "agent", service, check = check_id, critical_for = after.as_str(); "Check for service has been critical for too long; deregistered service");
+            info!(target: "agent", service, check = check_id; "Check for service has been critical for too long; deregistered service");
             gone.insert(check.service_id.clone());
         }
         if !gone.is_empty() {

@@ -112,6 +112,8 @@ pub struct Settings {
 
 /// Where recursors listen whose addresses do not say.
 const RECURSOR_PORT: u16 = 53;
+/// How long a recursor is waited for unless configured; a timeout of zero means this too.
+const RECURSOR_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Settings {
     /// The settings that a configuration asks for. The token is Consul's: `acl.tokens.dns`, else the
@@ -152,7 +154,10 @@ impl Settings {
             },
             node_name: config.node_name.clone(),
             random_recursors: dns.recursor_strategy == "random",
-            recursor_timeout: dns.recursor_timeout,
+            recursor_timeout: match dns.recursor_timeout {
+                Duration::ZERO => RECURSOR_TIMEOUT,
+                other => other,
+            },
             node_ttl: whole_seconds(dns.node_ttl),
             service_ttl: ServiceTtl::new(ttls.map(|(name, ttl)| (name.as_str(), *ttl))),
             soa: Soa {
@@ -187,7 +192,7 @@ impl Settings {
             token: String::new(),
             recursors: Vec::new(),
             random_recursors: false,
-            recursor_timeout: Duration::from_secs(2),
+            recursor_timeout: RECURSOR_TIMEOUT,
             node_ttl: 0,
             service_ttl: ServiceTtl::default(),
             soa: Soa::default(),

@@ -52,17 +52,34 @@ struct Frame {
 /// The answer to a request.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// Headers, then trailers.
+    /// Those before the body.
     pub headers: Vec<Header>,
     /// The body.
     pub data: Vec<u8>,
+    /// Those that ended the answer; `None` when data did. An answer of nothing but headers has them here too.
+    pub trailers: Option<Vec<Header>>,
 }
 
-impl Answer {
-    /// The value of a header or trailer, the last one when there are several.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().rev().find(|(n, _)| n == name);
-        found.map(|(_, value)| value.as_str())
+/// The value of a header, the last one when there are several.
+pub fn header<'h>(headers: &'h [Header], name: &str) -> Option<&'h str> {
+    let found = headers.iter().rev().find(|(n, _)| n == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// The connection ended, or what came was not understood.
+    Closed(Error),
+    /// The peer ended the stream, with this code of RFC 9113 section 7.
+    Reset(u32),
+    /// The peer is going away and did not take the request.
+    Draining,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Closed(error)
     }
 }
 
@@ -117,7 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// # Errors
     /// When the connection or the stream ends first, or the answer is too large.
-    pub async fn request(&mut self, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+    pub async fn request(
+        &mut self,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::result::Result<Answer, Failure> {
         let stream = self.next_stream;
         self.next_stream += 2;
         let mut block = Vec::new();
@@ -125,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             hpack::encode(&mut block, name, value);
         }
         if block.len() > MAX_FRAME || body.len() > MAX_FRAME {
-            return Err(Error::new("http2: request too large"));
+            return Err(Error::new("http2: request too large").into());
         }
         let mut out = Vec::new();
         put_frame(&mut out, HEADERS, END_HEADERS, stream, &block);
@@ -135,6 +156,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut answer = Answer::default();
         for _ in 0..MAX_FRAMES {
             let frame = self.receive().await?;
+            if frame.kind == GOAWAY {
+                // What it has taken it still answers.
+                if last_taken(&frame)? < stream {
+                    return Err(Failure::Draining);
+                }
+                continue;
+            }
             if frame.stream != stream {
                 self.acknowledge(&frame).await?;
                 continue;
@@ -144,22 +172,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 DATA => {
                     let data = unpad(&frame, 0)?;
                     if answer.data.len() + data.len() > MAX_DATA {
-                        return Err(Error::new("http2: answer too large"));
+                        return Err(Error::new("http2: answer too large").into());
                     }
                     answer.data.extend_from_slice(data);
                 }
                 HEADERS => {
                     let block = self.header_block(&frame).await?;
-                    answer.headers.extend(hpack::decode(&block)?);
+                    let headers = hpack::decode(&block)?;
+                    if answer.headers.is_empty() {
+                        answer.headers.clone_from(&headers);
+                    }
+                    answer.trailers = last.then_some(headers);
                 }
-                RST_STREAM => return Err(Error::new("stream terminated by RST_STREAM")),
+                RST_STREAM => return Err(Failure::Reset(code(&frame)?)),
                 _ => continue,
             }
             if last {
                 return Ok(answer);
             }
         }
-        Err(Error::new("http2: too many frames"))
+        Err(Error::new("http2: too many frames").into())
     }
 
     /// The header block that begins with this frame and goes on in continuations.
@@ -222,6 +254,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             payload,
         })
     }
+}
+
+/// The four bytes of a frame from here on as a number.
+fn number(frame: &Frame, at: usize) -> Result<u32> {
+    match frame.payload.get(at..at + 4) {
+        Some(&[a, b, c, d]) => Ok(u32::from_be_bytes([a, b, c, d])),
+        _ => Err(Error::new("http2: frame too short")),
+    }
+}
+
+/// The last stream that a peer that is going away has taken.
+fn last_taken(frame: &Frame) -> Result<u32> {
+    Ok(number(frame, 0)? & 0x7fff_ffff)
+}
+
+/// The code with which a peer ended a stream.
+fn code(frame: &Frame) -> Result<u32> {
+    number(frame, 0)
 }
 
 fn put_frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {

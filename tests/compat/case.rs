@@ -23,8 +23,8 @@
 //! `!` options of a step: `sort` (order inside arrays does not count), `shape` (only member names and
 //! types count), `counts` (DNS: which records were chosen does not count, how many does), `size` (DNS:
 //! the message's size counts), `opaque-index` (X-Consul-Index need only be there), `ignore PATH because
-//! ...` (a JSON path, a header, or text lines beginning so), `slow` (up to 60 s to come true).
-//! Variables: `$ip`, `$hexip`, `$ptr`, `$http`, `$backend`, `$dir`, and what `>` kept.
+//! ...` (a JSON path, a header, or text lines beginning so), `slow` (up to 60 s to come true), `patient` (up to 3 minutes).
+//! Variables: `$ip`, `$hexip`, `$ptr`, `$http`, `$backend`, `$grpc`, `$grpctls`, `$dir`, and what `>` kept.
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +75,8 @@ pub struct Options {
     pub opaque_index: bool,
     /// Up to a minute for `until`.
     pub slow: bool,
+    /// Up to three minutes for `until`.
+    pub patient: bool,
     /// Paths left out.
     pub ignore: Vec<String>,
     /// Ask again until this holds.
@@ -206,6 +208,7 @@ fn option(o: &mut Options, text: &str) -> Result<(), String> {
         "counts" => o.counts = true,
         "size" => o.size = true,
         "slow" => o.slow = true,
+        "patient" => o.patient = true,
         "opaque-index" => o.opaque_index = true,
         "ignore" => {
             let (path, _) = rest.split_once(" because ").ok_or("a reason is wanted")?;

@@ -15,6 +15,7 @@ mod clients;
 mod compare;
 mod dns;
 mod exceptions;
+mod grpc;
 mod selfcheck;
 mod side;
 

@@ -17,6 +17,7 @@ use crate::common::http::{Client, Response};
 use crate::common::json::Json;
 use crate::common::{TempDir, try_until, wait_until};
 use crate::dns;
+use crate::grpc::{self, Grpc};
 
 /// What came back, in words that do not depend on the side.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,7 +68,7 @@ pub struct Side {
     vars: HashMap<String, String>,
     background: HashMap<String, Background>,
     client: Client,
-    _backend: Backend,
+    _backend: (Backend, Grpc),
 }
 
 /// The server behind a client agent: the program, and its address.
@@ -142,7 +143,7 @@ impl Side {
         // Both run under the same name, so that usage texts can be compared.
         let program = work.path().join("consul");
         std::os::unix::fs::symlink(binary, &program).expect("a link to the program");
-        let backend = Backend::start(ip);
+        let backend = (Backend::start(ip), Grpc::start(ip));
         let plan = Plan {
             binary: &program,
             ip,
@@ -189,7 +190,11 @@ impl Side {
 
     fn step(&mut self, step: &Step) -> Answer {
         let body = unescape_if_raw(step, fill(&step.body, &self.vars));
-        let patience = Duration::from_secs(if step.options.slow { 60 } else { 20 });
+        let patience = Duration::from_secs(match (step.options.slow, step.options.patient) {
+            (_, true) => 180,
+            (true, false) => 60,
+            (false, false) => 20,
+        });
         if step.options.until.is_empty() {
             let answer = self.act(step, &step.action, &body);
             return self.neutral(answer);
@@ -430,6 +435,8 @@ fn variables(ip: Ipv4Addr) -> HashMap<String, String> {
         ("ptr", ptr),
         ("http", format!("{ip}:{HTTP}")),
         ("backend", format!("{ip}:{}", backend::PORT)),
+        ("grpc", format!("{ip}:{}", grpc::PORT)),
+        ("grpctls", format!("{ip}:{}", grpc::TLS_PORT)),
     ]
     .into_iter()
     .map(|(k, v)| (k.to_string(), v))

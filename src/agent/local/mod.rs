@@ -371,12 +371,6 @@ impl State {
         if inner.checks.len() >= MAX_ENTRIES && !inner.checks.contains_key(&check.check_id) {
             return Err(full("checks"));
         }
-        // A reload removes a check and adds it again: its clock goes on.
-        let before = inner
-            .checks
-            .get(&check.check_id)
-            .and_then(|c| c.critical_since);
-        let critical_since = (check.status == CRITICAL).then(|| before.unwrap_or_else(now));
         let version = inner.next_version();
         let service_id = check.service_id.clone();
         inner.checks.insert(
@@ -387,7 +381,8 @@ impl State {
                 in_sync: false,
                 deleted: false,
                 version,
-                critical_since,
+                // A check that was just added has not been heard to be critical, whatever it begins with.
+                critical_since: None,
                 deferred: None,
             },
         );
@@ -428,6 +423,11 @@ impl State {
         let Some(state) = inner.checks.get_mut(id).filter(|c| !c.deleted) else {
             return;
         };
+        // Also a result that says the same again starts the clock of a check that was added as critical.
+        state.critical_since = match status {
+            CRITICAL => state.critical_since.or_else(|| Some(now())),
+            _ => None,
+        };
         if state.check.status == status && state.check.output == output {
             return;
         }
@@ -448,7 +448,6 @@ impl State {
             return;
         }
         if !same_status {
-            state.critical_since = (status == CRITICAL).then(now);
             state.check.status = status.to_owned();
         }
         state.deferred = None;
@@ -491,7 +490,7 @@ impl State {
         found.map(|c| c.check.clone()).collect()
     }
 
-    /// The checks that are critical.
+    /// The checks that have been heard to be critical since they were added.
     pub fn critical_checks(&self) -> Vec<CriticalCheck> {
         let inner = self.lock();
         let live = inner.checks.values().filter(|c| !c.deleted);

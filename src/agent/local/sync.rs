@@ -15,8 +15,7 @@ use crate::structs::{
 };
 
 use super::compare::{same_check, same_node, same_service};
-use super::{CRITICAL, CheckState, Inner, ServiceState, State};
-use crate::drive::now;
+use super::{CheckState, Inner, ServiceState, State};
 
 /// The service every server registers for itself; it is the leader's affair.
 pub const CONSUL_SERVICE_ID: &str = "consul";
@@ -399,7 +398,6 @@ fn compare_checks(inner: &mut Inner, remote: Vec<HealthCheck>) {
             }
             debug!(target: "agent", check = id.as_str(); "Check in the catalog is not ours, deregistering");
             let version = inner.next_version();
-            let critical_since = (theirs.status == CRITICAL).then(now);
             inner.checks.insert(
                 id,
                 CheckState {
@@ -408,7 +406,7 @@ fn compare_checks(inner: &mut Inner, remote: Vec<HealthCheck>) {
                     in_sync: false,
                     deleted: true,
                     version,
-                    critical_since,
+                    critical_since: None,
                     deferred: None,
                 },
             );

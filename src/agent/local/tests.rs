@@ -89,11 +89,22 @@ fn discarded_output_changes_nothing() {
     assert!(!state.trigger().take_changes());
 }
 
+/// Consul 1.8.7: the clock begins with the first result that says critical, and anew after each registration.
 #[test]
-fn re_adding_a_critical_check_keeps_its_clock() {
+fn the_clock_of_a_critical_check_starts_with_a_result() {
     let state = state(Duration::ZERO);
     state.add_check(check("c", ""), "").unwrap();
-    let before = state.critical_checks()[0].since;
+    assert_eq!(state.check("c").unwrap().status, CRITICAL);
+    assert!(state.critical_checks().is_empty());
+    let output = state.check("c").unwrap().output;
+    state.update_check("c", CRITICAL, &output);
+    let first = state.critical_checks()[0].since;
+    state.update_check("c", CRITICAL, "more");
+    assert_eq!(state.critical_checks()[0].since, first);
     state.add_check(check("c", ""), "").unwrap();
-    assert_eq!(state.critical_checks()[0].since, before);
+    assert!(state.critical_checks().is_empty());
+    state.update_check("c", CRITICAL, "more");
+    assert!(state.critical_checks()[0].since >= first);
+    state.update_check("c", "passing", "");
+    assert!(state.critical_checks().is_empty());
 }

@@ -150,7 +150,7 @@ impl<'kvs> VisitSource<'kvs> for TextPairs<'_> {
             self.any = true;
         }
         let text = value.to_string();
-        let quote = if text.contains([' ', '\t', '\n', '\r', '"', '=']) {
+        let quote = if text.contains([' ', '\t', '\n', '\r']) {
             "\""
         } else {
             ""

@@ -378,7 +378,9 @@ impl Process {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let new = Arc::new(old.reloaded(&loaded.config));
-        let dns_settings = dns::Settings::from_config(&new).await?;
+        let dns_settings = dns::Settings::from_config(&new)
+            .await
+            .map_err(|e| Error::new(format!("Failed reloading dns config : {e}")))?;
         let tls = |e: String| Error::new(format!("Failed reloading tls configuration: {e}"));
         options::check_tls(&new).map_err(tls)?;
         let https = options::https(&new).map_err(tls)?;

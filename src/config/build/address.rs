@@ -322,6 +322,9 @@ impl Builder<'_> {
                 format!("Invalid DNS recursor template {}: {error}", quote(&text))
             })?;
             for one in expanded.split_whitespace() {
+                if one.starts_with("unix://") {
+                    return Err(format!("DNS Recursors cannot be unix sockets: {one}"));
+                }
                 if !list.iter().any(|known| known == one) {
                     list.push(one.to_owned());
                 }
