@@ -89,13 +89,7 @@ impl Pool {
 
     /// The plain interval, or a longer one in a large pool.
     pub(super) fn push_pull_interval(&self) -> Duration {
-        let n = self.nodes.len();
-        let plain = self.config.push_pull_interval;
-        if n <= PLAIN_SIZE {
-            return plain;
-        }
-        let scale = ((n as f64).log2() - (PLAIN_SIZE as f64).log2()).ceil() + 1.0;
-        plain * scale as u32
+        self.config.push_pull_interval * stretch(self.nodes.len())
     }
 
     pub(super) fn periodic_push_pull(&mut self) {
@@ -288,5 +282,32 @@ impl Pool {
             })
             .collect();
         self.config.filter.check(&candidates)
+    }
+}
+
+/// How many times the plain interval a pool of `n` members takes: one more for each time that it is twice as large.
+fn stretch(n: usize) -> u32 {
+    n.div_ceil(PLAIN_SIZE)
+        .checked_next_power_of_two()
+        .map_or(usize::BITS, |size| size.ilog2() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_pools_exchange_their_states_less_often() {
+        for (n, times) in [
+            (0, 1),
+            (1, 1),
+            (32, 1),
+            (33, 2),
+            (64, 2),
+            (65, 3),
+            (1000, 6),
+        ] {
+            assert_eq!(stretch(n), times, "{n}");
+        }
     }
 }

@@ -24,9 +24,28 @@ pub(super) struct Suspicion {
 
 /// The shortest time, for a pool of `n` members.
 pub(super) fn shortest(mult: u32, n: usize, interval: Duration) -> Duration {
-    let scale = (n.max(1) as f64).log10().max(1.0);
-    let thousandths = (scale * 1000.0) as u32;
+    let scale = (log2(n) * std::f64::consts::LOG10_2).max(1.0);
+    // A power of ten is not to miss its whole number by a rounding.
+    let thousandths = (scale * 1000.0 + 1e-6) as u32;
     interval * mult * thousandths / 1000
+}
+
+/// The binary logarithm of a whole number, to 12 digits after the point. The one of `std` is the C library's, and would
+/// be all that an agent has its mathematics loaded for: a third of a megabyte.
+fn log2(n: usize) -> f64 {
+    let n = n.max(1) as u64;
+    let whole = n.ilog2();
+    let (mut sum, mut bit) = (f64::from(whole), 0.5);
+    let mut rest = n as f64 / (1_u64 << whole) as f64;
+    while bit > 1e-13 {
+        rest *= rest;
+        if rest >= 2.0 {
+            rest /= 2.0;
+            sum += bit;
+        }
+        bit /= 2.0;
+    }
+    sum
 }
 
 impl Suspicion {
@@ -75,7 +94,7 @@ impl Suspicion {
         if self.wanted == 0 {
             return self.since + self.min;
         }
-        let part = (self.confirmations() as f64 + 1.0).ln() / (self.wanted as f64 + 1.0).ln();
+        let part = log2(self.confirmations() + 1) / log2(self.wanted + 1);
         let seconds = self.max.as_secs_f64() - part * (self.max - self.min).as_secs_f64();
         let ms = Duration::from_millis((seconds.max(0.0) * 1000.0) as u64);
         self.since + ms.max(self.min)
@@ -87,6 +106,17 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn logarithms_are_those_of_the_c_library() {
+        assert_eq!((log2(0), log2(1), log2(1 << 20)), (0.0, 0.0, 20.0));
+        for n in (1..5000).chain([99_999, 1 << 30, usize::MAX]) {
+            assert!((log2(n) - (n as f64).log2()).abs() < 1e-12, "{n}");
+        }
+        for (n, thousandths) in [(3, 1000), (10, 1000), (100, 2000), (1000, 3000), (5, 1000)] {
+            assert_eq!(shortest(1, n, S), S * thousandths / 1000, "{n}");
+        }
+    }
 
     #[test]
     fn confirmations_shorten_it_logarithmically() {
