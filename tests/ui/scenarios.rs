@@ -1,108 +1,45 @@
 //! The scenarios: which agents each needs and what they hold before it begins.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
+use crate::agents::{
+    Backend, READY, TOKEN, backend_of, connections, fill, guarded, is_ours, ours, put, resident,
+    wait_guarded,
+};
 use crate::browser::{self, shots};
 use crate::common::agent::{Agent, Plan, SERF_LAN, SERF_WAN};
 use crate::common::harness::{Outcome, Test};
 use crate::common::{Loopback, consul_lite, oracle, project_dir, wait_until};
 
-const READY: Duration = Duration::from_secs(60);
-const BACKEND: u16 = 18080;
-/// The management token of clusters with access control.
-const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
+/// The program, or why there is none.
+type Binary = Result<PathBuf, String>;
+type Scenario = fn(&Binary) -> Outcome;
 
 /// All scenarios.
 pub fn all() -> Vec<Test> {
-    vec![
+    let both: [(&str, Scenario); 5] = [
+        ("pages_of_access", pages_of_access),
+        ("access", access),
+        ("login", login),
+        ("features", features),
+        ("cluster", cluster),
+    ];
+    let mut all = vec![
+        Test::new("job", job),
         Test::new("pages", pages),
-        Test::new("pages_of_access", || pages_of_access(&oracle::find())),
+        Test::new("pages_signed_out", pages_signed_out),
         Test::new("keys", keys),
         Test::new("live", live),
+        Test::new("plots", plots),
         Test::new("proxy", proxy),
         Test::new("cost", cost),
-        Test::new("access", || access(&Ok(consul_lite()))),
-        Test::new("access_of_consul", || access(&oracle::find())),
-        Test::new("login", || login(&Ok(consul_lite()))),
-        Test::new("login_of_consul", || login(&oracle::find())),
-        Test::new("features", || features(&Ok(consul_lite()))),
-        Test::new("features_of_consul", || features(&oracle::find())),
-        Test::new("cluster", || cluster(&Ok(consul_lite()))),
-        Test::new("cluster_of_consul", || cluster(&oracle::find())),
-    ]
-}
-
-fn started(binary: &Path, net: &Loopback, config: &str) -> Agent {
-    Agent::start(&Plan {
-        binary,
-        ip: net.ip(1),
-        node: "n1",
-        config: vec![("10-ui.json".into(), config.into())],
-    })
-}
-
-/// An agent with the page, a service with a check on a backend, and whatever is put into it.
-fn ours(net: &Loopback, rest: &str) -> Agent {
-    let backend = net.ip(9);
-    let config = format!(
-        r#"{{"enable_local_script_checks": true, "check_update_interval": "0s",
- "services": [{{"name": "web", "port": 8080, "tags": ["v2", "rails"], "meta": {{"version": "2.4.1"}},
-   "checks": [{{"name": "backend answers", "http": "http://{backend}:{BACKEND}/", "interval": "1s", "timeout": "900ms"}}]}},
-  {{"name": "db", "port": 5432}}] {rest}}}"#
-    );
-    let mut agent = started(&consul_lite(), net, &config);
-    agent.wait_ready(READY);
-    agent
-}
-
-fn put(agent: &Agent, target: &str, body: &str) {
-    let token = [("X-Consul-Token".to_owned(), TOKEN.to_owned())];
-    let answer = agent
-        .client()
-        .request("PUT", target, &token, body.as_bytes());
-    let answer = answer.expect("an answer");
-    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-}
-
-/// What pages show beside the agent itself.
-fn fill(agent: &Agent) {
-    for n in 1..=5u32 {
-        let node = format!(
-            r#"{{"Node": "edge-{n}", "Address": "10.0.0.{n}", "NodeMeta": {{"rack": "r{n}"}},
- "Service": {{"Service": "sensor", "Port": 50{n}, "Tags": ["plant-a"], "Meta": {{"firmware": "1.{n}"}}}},
- "Checks": [{{"Name": "Modbus", "ServiceID": "sensor", "Status": "{}", "Output": "registers read in {n} ms"}}]}}"#,
-            if n == 4 { "warning" } else { "passing" }
-        );
-        put(agent, "/v1/catalog/register", &node);
-        let coordinate = format!(
-            r#"{{"Node": "edge-{n}", "Coord": {{"Vec": [0.00{n},0,0,0,0,0,0,0], "Error": 1.5, "Adjustment": 0, "Height": 0.0001}}}}"#
-        );
-        put(agent, "/v1/coordinate/update", &coordinate);
+    ];
+    for (name, run) in both {
+        all.push(Test::new(name, move || run(&Ok(consul_lite()))));
+        let of_consul = format!("{name}_of_consul");
+        all.push(Test::new(of_consul, move || run(&oracle::find())));
     }
-    put(
-        agent,
-        "/v1/kv/app/config.yaml",
-        "server:\n  port: 8080\n  hosts: [a, b]\n",
-    );
-    put(agent, "/v1/kv/app/limits.json", "{\"rps\": 100,}");
-    put(agent, "/v1/kv/app/certificate.der", "\u{1}\u{2}\u{0}");
-    put(agent, "/v1/kv/motd", "Hello");
-    put(
-        agent,
-        "/v1/session/create",
-        r#"{"Name": "leader-election", "TTL": "3600s"}"#,
-    );
-    put(agent, "/v1/event/fire/deploy", "v2.4.1");
-    wait_until(READY, "coordinates are there", || {
-        let answer = agent.client().get("/v1/coordinate/node/edge-5").ok()?;
-        (answer.status == 200).then_some(())
-    });
+    all
 }
 
 /// The arguments of every scenario, with further members.
@@ -122,20 +59,79 @@ fn nothing(wish: &str) -> Result<String, String> {
     Err(format!("nobody can {wish}"))
 }
 
+/// The further arguments of who is signed in.
+fn with_token() -> String {
+    format!(r#", "token": "{TOKEN}""#)
+}
+
+/// All that the page is for, from signing in on, while a backend stops.
+fn job() -> Outcome {
+    let net = Loopback::claim();
+    let servers = guarded(&consul_lite(), &net, true);
+    let mut backend = None;
+    browser::run("job", &args(&servers[0], "/ui/", &with_token()), |wish| {
+        backend = switched(&net, wish)?;
+        Ok(String::new())
+    })
+}
+
+/// The backend as it is wished to be.
+fn switched(net: &Loopback, wish: &str) -> Result<Option<Backend>, String> {
+    match wish {
+        "stop backend" => Ok(None),
+        "start backend" => Ok(Some(Backend::start(backend_of(net)))),
+        _ => Err(format!("nobody can {wish}")),
+    }
+}
+
 fn pages() -> Outcome {
     let net = Loopback::claim();
-    let agent = ours(&net, r#", "ui": true"#);
-    fill(&agent);
+    let servers = guarded(&consul_lite(), &net, true);
+    fill(&servers[0]);
     let paths = r#", "paths": ["dc1/overview", "dc1/services", "dc1/services/web", "dc1/services/sensor", "dc1/nodes",
  "dc1/nodes/n1", "dc1/nodes/edge-4", "dc1/kv", "dc1/kv/app/", "dc1/kv/app/config.yaml", "dc1/kv/app/certificate.der",
- "dc1/kv/app/?new=1", "dc1/intentions", "dc1/queries", "dc1/events", "dc1/metrics", "dc1/sign-in", "dc1/services/none"]"#;
-    browser::run("pages", &args(&agent, "/ui/", paths), nothing)
+ "dc1/kv/app/?new=1", "dc1/intentions", "dc1/events", "dc1/metrics", "dc1/services/none"]"#;
+    let more = format!("{}{paths}", with_token());
+    browser::run("pages", &args(&servers[0], "/ui/", &more), nothing)
+}
+
+fn pages_signed_out() -> Outcome {
+    let net = Loopback::claim();
+    let servers = guarded(&consul_lite(), &net, false);
+    let paths = r#", "prefix": "out-", "paths": ["dc1/overview", "dc1/services", "dc1/nodes/n1", "dc1/kv", "dc1/tokens",
+ "dc1/metrics", "dc1/sign-in", "dc1/sign-in?method=staff"]"#;
+    browser::run("pages", &args(&servers[0], "/ui/", paths), nothing)
 }
 
 fn keys() -> Outcome {
     let net = Loopback::claim();
+    let servers = guarded(&consul_lite(), &net, false);
+    browser::run("keys", &args(&servers[0], "/ui/", &with_token()), nothing)
+}
+
+fn live() -> Outcome {
+    let net = Loopback::claim();
+    let mut backend = Some(Backend::start(backend_of(&net)));
+    let mut servers = guarded(&consul_lite(), &net, true);
+    let args = args(&servers[0], "/ui/", &with_token());
+    browser::run("live", &args, |wish| {
+        match wish {
+            "kill agent" => servers[0].kill(),
+            "start agent" => {
+                servers[0].restart();
+                wait_guarded(&servers[0]);
+            }
+            _ => backend = switched(&net, wish)?,
+        }
+        Ok(String::new())
+    })
+}
+
+fn plots() -> Outcome {
+    let net = Loopback::claim();
     let agent = ours(&net, r#", "ui": true"#);
-    browser::run("keys", &args(&agent, "/ui/", ""), nothing)
+    fill(&agent);
+    browser::run("plots", &args(&agent, "/ui/", ""), nothing)
 }
 
 fn proxy() -> Outcome {
@@ -145,27 +141,6 @@ fn proxy() -> Outcome {
         r#", "ui_config": {"enabled": true, "content_path": "/my/own-ui"}"#,
     );
     browser::run("proxy", &args(&agent, "/my/own-ui/", ""), nothing)
-}
-
-fn live() -> Outcome {
-    let net = Loopback::claim();
-    let address = SocketAddr::from((net.ip(9), BACKEND));
-    let mut backend = Some(Backend::start(address));
-    let mut agent = ours(&net, r#", "ui": true"#);
-    let args = args(&agent, "/ui/", "");
-    browser::run("live", &args, |wish| {
-        match wish {
-            "stop backend" => backend = None,
-            "start backend" => backend = Some(Backend::start(address)),
-            "kill agent" => agent.kill(),
-            "start agent" => {
-                agent.restart();
-                agent.wait_ready(READY);
-            }
-            _ => return nothing(wish),
-        }
-        Ok(String::new())
-    })
 }
 
 fn cost() -> Outcome {
@@ -183,93 +158,24 @@ fn cost() -> Outcome {
     })
 }
 
-/// The connections that the agent has open at an address of its own.
-fn connections(at: SocketAddr) -> usize {
-    const ESTABLISHED: &str = "01";
-    let std::net::IpAddr::V4(ip) = at.ip() else {
-        return 0;
-    };
-    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), at.port());
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the system's connections");
-    let ours = |line: &&str| {
-        let mut words = line.split_whitespace().skip(1);
-        words.next() == Some(&local) && words.nth(1) == Some(ESTABLISHED)
-    };
-    table.lines().filter(ours).count()
-}
-
-/// A process's resident memory in bytes, as text.
-fn resident(pid: u32) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some((kib * 1024).to_string())
-}
-
-/// Three servers with access control, default deny, the page from the sources, and some content.
-fn guarded(binary: &Path, net: &Loopback) -> Vec<Agent> {
-    let page = project_dir().join("src/ui/page").display().to_string();
-    let servers: Vec<Agent> = (1..=3)
-        .map(|host| {
-            let config = format!(
-                r#"{{"ui_dir": "{page}", "acl": {{"enabled": true, "default_policy": "deny", "tokens": {{"master": "{TOKEN}", "agent": "{TOKEN}"}}}},
- "connect": {{"enabled": true}}, "node_id": "8f20b1c4-5a1d-4c07-9f6e-00000000000{host}",
- "bootstrap_expect": 3, "retry_join": ["{}:{SERF_LAN}", "{}:{SERF_LAN}"],
- "services": [{{"name": "web", "port": 8080, "token": "{TOKEN}"}}]}}"#,
-                net.ip(1),
-                net.ip(2)
-            );
-            Agent::start(&Plan {
-                binary,
-                ip: net.ip(host),
-                node: &format!("n{host}"),
-                config: vec![("10-acl.json".into(), config)],
-            })
-        })
-        .collect();
-    let agent = &servers[0];
-    let token = [("X-Consul-Token".to_owned(), TOKEN.to_owned())];
-    let answer = wait_until(READY, "the agent answers", || {
-        let answer = agent.client().get("/v1/acl/token/self");
-        answer.ok()
-    });
-    assert_ne!(answer.text(), "ACL support disabled");
-    wait_until(READY, "access control and the service are there", || {
-        let mut client = agent.client();
-        let mut has = |target: &str, text: &str| {
-            let answer = client.request("GET", target, &token, b"");
-            answer.is_ok_and(|a| a.status == 200 && a.text().contains(text))
-        };
-        let there = has("/v1/acl/token/self", "global-management")
-            && has("/v1/acl/policies", "global-management")
-            && ["n1", "n2", "n3"]
-                .iter()
-                .all(|node| has("/v1/catalog/service/web", node));
-        there.then_some(())
-    });
-    put(agent, "/v1/kv/other", "x");
-    servers
-}
-
-fn access(binary: &Result<PathBuf, String>) -> Outcome {
+fn access(binary: &Binary) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let servers = guarded(binary, &net);
+    let servers = guarded(binary, &net, false);
     let agent = &servers[0];
-    let token = format!(r#", "token": "{TOKEN}""#);
-    browser::run("access", &args(agent, "/ui/", &token), nothing)
+    browser::run("access", &args(agent, "/ui/", &with_token()), nothing)
 }
 
-fn pages_of_access(binary: &Result<PathBuf, String>) -> Outcome {
+fn pages_of_access(binary: &Binary) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let servers = guarded(binary, &net);
+    let servers = guarded(binary, &net, false);
     let agent = &servers[0];
     let id = "aaaaaaaa-2222-3333-4444-555555555555";
     put(
@@ -284,35 +190,53 @@ fn pages_of_access(binary: &Result<PathBuf, String>) -> Outcome {
             r#"{{"AccessorID": "{id}", "Description": "web of team 7", "Policies": [{{"Name": "web-read"}}]}}"#
         ),
     );
+    put(
+        agent,
+        "/v1/acl/auth-method",
+        r#"{"Name": "staff", "Type": "jwt", "Description": "who works here", "Config": {"JWKSURL": "", "OIDCDiscoveryURL": "",
+ "JWTValidationPubKeys": ["-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE+q9NGm8pOUktXf6+uDvO7ftRFsxG\nyDd5mQg/VI73p2C3fQMadHSFZPv0ywHO6cSmgt6Xo1odxmwN7oJ/BIwcOw==\n-----END PUBLIC KEY-----"],
+ "ClaimMappings": {"team": "team"}}}"#,
+    );
+    put(
+        agent,
+        "/v1/acl/binding-rule",
+        r#"{"AuthMethod": "staff", "BindType": "service", "BindName": "${value.team}", "Selector": "value.team != \"guests\""}"#,
+    );
+    put(
+        agent,
+        "/v1/acl/role",
+        r#"{"Name": "web-role", "Policies": [{"Name": "web-read"}]}"#,
+    );
     let more = format!(
-        r#", "token": "{TOKEN}", "prefix": "acl-", "paths": ["dc1/tokens", "dc1/tokens/{id}", "dc1/tokens/new", "dc1/policies",
+        r#", "token": "{TOKEN}", "prefix": "{}acl-", "paths": ["dc1/tokens", "dc1/tokens/{id}", "dc1/tokens/new", "dc1/policies",
  "dc1/policies/00000000-0000-0000-0000-000000000001", "dc1/policies/new", "dc1/roles", "dc1/roles/new", "dc1/auth-methods",
- "dc1/auth-methods/new", "dc1/intentions", "dc1/queries/new", "dc1/sign-in"]"#
+ "dc1/auth-methods/new", "dc1/auth-methods/staff", "dc1/intentions", "dc1/queries/new", "dc1/sign-in"]"#,
+        prefix(binary)
     );
     browser::run("pages", &args(agent, "/ui/", &more), nothing)
 }
 
 /// Signing in through an auth method.
-fn login(binary: &Result<PathBuf, String>) -> Outcome {
+fn login(binary: &Binary) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let servers = guarded(binary, &net);
+    let servers = guarded(binary, &net, false);
     let more = format!(r#", "token": "{TOKEN}", "prefix": "{}""#, prefix(binary));
     browser::run("login", &args(&servers[0], "/ui/", &more), nothing)
 }
 
 /// What only some agents' API has.
-fn features(binary: &Result<PathBuf, String>) -> Outcome {
+fn features(binary: &Binary) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
     };
     let net = Loopback::claim();
-    let servers = guarded(binary, &net);
-    let has = *binary != consul_lite();
+    let servers = guarded(binary, &net, false);
+    let has = !is_ours(binary);
     let more = format!(r#", "token": "{TOKEN}", "has": {has}"#);
     browser::run("features", &args(&servers[0], "/ui/", &more), nothing)
 }
@@ -327,7 +251,7 @@ fn prefix(binary: &Path) -> &'static str {
 }
 
 /// Three servers of one datacenter and one of another.
-fn cluster(binary: &Result<PathBuf, String>) -> Outcome {
+fn cluster(binary: &Binary) -> Outcome {
     let binary = match binary {
         Ok(binary) => binary,
         Err(why) => return Outcome::Skipped(why.clone()),
@@ -380,52 +304,4 @@ fn cluster(binary: &Result<PathBuf, String>) -> Outcome {
         }
         Ok(String::new())
     })
-}
-
-/// A server that answers every request with 200, until it is dropped.
-struct Backend {
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Backend {
-    fn start(address: SocketAddr) -> Backend {
-        let listener = wait_until(READY, "the backend's port is free", || {
-            TcpListener::bind(address).ok()
-        });
-        listener.set_nonblocking(true).expect("a listener");
-        let stopped = Arc::new(AtomicBool::new(false));
-        let seen = stopped.clone();
-        let thread = thread::spawn(move || {
-            while !seen.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((mut stream, _)) => {
-                        let _ = stream.set_nonblocking(false);
-                        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-                        let _ = stream.read(&mut [0; 2048]);
-                        let _ = stream.write_all(
-                            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
-                        );
-                    }
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                        thread::sleep(Duration::from_millis(10));
-                    }
-                    Err(_) => break,
-                }
-            }
-        });
-        Backend {
-            stopped,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

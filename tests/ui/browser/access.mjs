@@ -9,6 +9,9 @@ export default async function access({ args, assert, tab, visit, see, api }) {
   await visit(page, 'dc1/services');
   await see(page, 'No services');
   await see(page, 'only be seen with a token');
+  await visit(page, 'dc1/nodes/n1');
+  await page.getByRole('heading', { name: 'n1' }).waitFor();
+  await see(page, 'only be seen with a token');
   await visit(page, 'dc1/tokens');
   await see(page, 'No permission');
   await page.getByRole('link', { name: 'Create' }).waitFor({ state: 'detached' });

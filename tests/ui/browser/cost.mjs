@@ -8,6 +8,7 @@ const TRIES = 8;
 const TABS = 6;
 const MAX_MEMORY = 1 << 20;
 const MAX_CONNECTIONS = 3;
+const QUIET = 6000;
 const PATIENCE = 30_000;
 
 export default async function cost({ args, assert, tab, visit, ask }) {
@@ -54,6 +55,21 @@ export default async function cost({ args, assert, tab, visit, ask }) {
   const after = Number(await ask('memory'));
   console.log(`${Math.round((after - before) / TABS / 1024)} KiB for a tab`);
   assert.ok(after - before <= TABS * MAX_MEMORY, `${before} to ${after}`);
+
+  // Who only looks asks nothing but to be told of changes.
+  for (const path of ['dc1/services', 'dc1/overview']) {
+    await visit(tabs[0], path);
+    // An overview asks once more for what cannot be followed.
+    await tabs[0].waitForTimeout(3000);
+    const asked = [];
+    const hear = (request) => asked.push(request.url());
+    tabs[0].on('request', hear);
+    await tabs[0].waitForTimeout(QUIET);
+    tabs[0].off('request', hear);
+    const others = asked.filter((url) => !url.includes('index='));
+    // A query that ends by itself in this time is asked anew, and the overview's others with it.
+    assert.ok(asked.length - others.length <= 1 && others.length <= (asked.length && path.endsWith('overview') ? 3 : 0), `${path} asks ${asked}`);
+  }
 
   // A browser opens six connections to load a page; those that nothing is asked on end soon.
   const until = Date.now() + PATIENCE;

@@ -4,7 +4,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 
 export default async function keys({ args, assert, tab, visit, see, api }) {
-  const page = await tab({ acceptDownloads: true });
+  const page = await tab({ acceptDownloads: true, token: args.token });
   const save = async () => {
     await page.evaluate(() => { document.getElementById('said').textContent = ''; });
     await page.getByRole('button', { name: 'Save', exact: true }).click();
@@ -100,7 +100,7 @@ export default async function keys({ args, assert, tab, visit, see, api }) {
   const file = `${args.dir}/export.json`;
   await download.saveAs(file);
   const { execFileSync } = await import('node:child_process');
-  const cli = execFileSync(args.cli, ['kv', 'export', `-http-addr=${args.api}`, 'app/'], { maxBuffer: 1 << 24 });
+  const cli = execFileSync(args.cli, ['kv', 'export', `-http-addr=${args.api}`, `-token=${args.token}`, 'app/'], { maxBuffer: 1 << 24 });
   assert.equal(await readFile(file, 'utf8'), cli.toString());
   await page.getByRole('button', { name: 'Delete folder' }).click();
   await page.getByRole('button', { name: /Delete \d+ keys/ }).waitFor();
@@ -113,7 +113,7 @@ export default async function keys({ args, assert, tab, visit, see, api }) {
   await page.getByRole('dialog').getByRole('button', { name: 'Import' }).click();
   await see(page, 'keys imported');
   await page.getByRole('link', { name: 'app' }).first().waitFor();
-  const again = execFileSync(args.cli, ['kv', 'export', `-http-addr=${args.api}`, 'app/'], { maxBuffer: 1 << 24 });
+  const again = execFileSync(args.cli, ['kv', 'export', `-http-addr=${args.api}`, `-token=${args.token}`, 'app/'], { maxBuffer: 1 << 24 });
   assert.equal(again.toString(), cli.toString());
   await page.getByLabel('Import').setInputFiles({ name: 'x.json', mimeType: 'application/json', buffer: Buffer.from('{"a": 1}') });
   await see(page, 'no export of keys');

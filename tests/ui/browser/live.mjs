@@ -2,10 +2,11 @@
 // away and returns; a page that is left ends its queries.
 
 export default async function live({ args, assert, tab, visit, see, ask, api, browser }) {
-  const overview = await tab();
+  const { token } = args;
+  const overview = await tab({ token });
   await visit(overview, 'dc1/overview');
   await see(overview, 'All checks pass');
-  const service = await tab({ viewport: { width: 390, height: 844 } });
+  const service = await tab({ token, viewport: { width: 390, height: 844 } });
   await visit(service, 'dc1/services');
   await service.getByRole('link', { name: 'web' }).click();
   await service.locator('header.page .badge.passing').waitFor();
@@ -57,7 +58,7 @@ export default async function live({ args, assert, tab, visit, see, ask, api, br
   await ask('kill agent');
   for (const page of [overview, service]) await see(page, 'Connection lost');
   await ask('start agent');
-  for (const page of [overview, service]) await page.locator('.trouble').waitFor({ state: 'detached' });
+  for (const page of [overview, service]) await page.locator('.trouble').waitFor({ state: 'detached', timeout: 60_000 });
   await visit(overview, 'dc1/services/web');
   await overview.locator('header.page .badge.passing').waitFor();
 

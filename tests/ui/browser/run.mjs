@@ -41,6 +41,8 @@ const tools = {
   // Goes to a page of the application and waits until it has what it asked for.
   async visit(page, path, url = tools.args.url) {
     await page.goto(`${url}#/${path}`);
+    // The application has heard of the new address when it has drawn twice.
+    await page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
     await tools.settled(page);
   },
 

@@ -116,8 +116,8 @@ export function instead(query, empty, count, needs = []) {
   if (query.state === 'unknown') return notice(T.unknownToken, [signIn()]);
   if (query.state === 'off') return notice(T.aclOff);
   if (query.state === 'unsupported') return notice(T.unsupported, query.error.message);
-  if (query.data === null) return query.state === 'missing' ? notice(empty) : refused(query.error);
-  if (!count) {
+  if (query.data === null && query.state !== 'missing') return refused(query.error);
+  if (query.data === null || !count) {
     const unseen = needs.map((resource) => may(resource, 'read')).includes(false);
     if (!query.hidden && !unseen) return notice(empty);
     return notice(empty, token.get() ? T.partlyHidden : [T.maybeHidden, signIn()]);

@@ -16,7 +16,7 @@ export default function node(view, name) {
   return () => [
     trail([['nodes'], T.pages.nodes]),
     header(name, own.data ? badge(worst(own.data.Checks)) : null),
-    instead(own, T.noNode, 1) ?? [
+    instead(own, T.noNode, 1, ['node']) ?? [
       facts([[T.address, copyable(own.data.Address)], [T.id, own.data.ID ? h('code', {}, own.data.ID) : null],
         ...Object.entries(own.data.TaggedAddresses ?? {}).filter(([kind]) => !kind.includes('_')).map(([kind, address]) => [T.taggedAddress(kind), h('code', {}, address)])]),
       section(T.healthChecks, checks((own.data.Checks ?? []).filter((c) => !c.ServiceID))),
