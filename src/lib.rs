@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 pub mod acl;
 pub mod agent;
+pub mod atomic;
 pub mod cli;
 pub mod client;
 pub mod codec;

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use smol::io::AsyncWriteExt;
 use super::dial;
 use super::message::MessageReader;
 use super::mux::{self, MuxStream, Opener};
+use crate::atomic::AtomicU64;
 use crate::structs::Error;
 use crate::structs::rpc::{Reply, Request};
 use crate::wire::rpc;

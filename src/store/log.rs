@@ -10,13 +10,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db::{self, Db, Settings};
 use super::error::StoreError;
 use super::{Options, snapshot};
+use crate::atomic::AtomicU64;
 use crate::raft::{
     Configuration, Entry, EntryKind, HardState, LogError, LogReader, SnapshotMeta, Write,
 };

@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use crate::atomic::AtomicU64;
 
 /// Prefixes longer than this are watched by their first bytes: a wake-up too many, never one too few.
 const MAX_PREFIX: usize = 256;

@@ -1,5 +1,6 @@
 //! A server in a memory cgroup of 32 MiB: 10,000 keys and 200 services with checks go in, are read, listed and
-//! resolved under load from several connections, and the kernel kills nobody. The page cache counts, too.
+//! resolved under load from several connections, and the kernel kills nobody. The page cache counts, too. The same
+//! through a client agent in such a cgroup.
 //!
 //! At the end eight clients list all keys at once, some of them slowly: such answers are read as they are sent.
 //! And what an idle blocking query costs, what slow clients make the agent hold, and input that is meant to fill memory.
@@ -32,10 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     harness::main(vec![
-        Test::new("server_in_32_mib", || match Cgroup::new() {
-            Ok(cgroup) => server_in_32_mib(&cgroup),
-            Err(why) => Outcome::Skipped(why),
-        }),
+        Test::new("server_in_32_mib", || in_cgroup("server", server_in_32_mib)),
+        Test::new("client_in_32_mib", || in_cgroup("client", client_in_32_mib)),
         Test::new("idle_blocking_queries", idle_blocking_queries),
         Test::new("slow_bodies", slow::bodies),
         Test::new("answers_that_wait", slow::answers),
@@ -117,14 +116,14 @@ struct Cgroup {
 }
 
 impl Cgroup {
-    fn new() -> Result<Cgroup, String> {
+    fn new(name: &str) -> Result<Cgroup, String> {
         let root = Path::new("/sys/fs/cgroup");
         let (root, unified) = if root.join("cgroup.controllers").exists() {
             (root.to_owned(), true)
         } else {
             (root.join("memory"), false)
         };
-        let dir = root.join(format!("consul-lite-test-{}", std::process::id()));
+        let dir = root.join(format!("consul-lite-test-{name}-{}", std::process::id()));
         let failed = |e: std::io::Error| format!("no memory cgroup: {}: {e}", dir.display());
         fs::create_dir(&dir).map_err(failed)?;
         let cgroup = Cgroup {
@@ -174,11 +173,51 @@ impl Drop for Cgroup {
     }
 }
 
+fn in_cgroup(name: &str, test: fn(&Cgroup) -> Outcome) -> Outcome {
+    match Cgroup::new(name) {
+        Ok(cgroup) => test(&cgroup),
+        Err(why) => Outcome::Skipped(why),
+    }
+}
+
 fn server_in_32_mib(cgroup: &Cgroup) -> Outcome {
     let net = Loopback::claim();
     let dir = TempDir::new("memory");
     let wrapper = cgroup.wrap(&dir, &consul_lite());
     let mut agent = Agent::ready(&wrapper, net.ip(1), PATIENCE);
+    under_load(&agent);
+    listings(agent.http());
+    survived(&mut agent, cgroup)
+}
+
+/// A client agent keeps no keys, but everything goes through it: the services are its own, the keys a server's outside.
+/// It holds an answer of a server's as a whole before it passes it on, so that keys are listed by the hundred.
+fn client_in_32_mib(cgroup: &Cgroup) -> Outcome {
+    let net = Loopback::claim();
+    let dir = TempDir::new("memory-client");
+    let server = Agent::ready(&consul_lite(), net.ip(1), PATIENCE);
+    let join = format!(
+        r#"{{"retry_join": ["{}:{}"]}}"#,
+        net.ip(1),
+        common::agent::SERF_LAN
+    );
+    let wrapper = cgroup.wrap(&dir, &consul_lite());
+    let plan = Plan {
+        binary: &wrapper,
+        ip: net.ip(2),
+        node: "c1",
+        config: vec![("50-join.json".into(), join)],
+    };
+    let mut agent = Agent::start_as(&plan, r#""server": false,"#);
+    agent.wait_client_ready(PATIENCE);
+    under_load(&agent);
+    let at_server = server.client().get("/v1/kv/load/09999?raw");
+    assert_eq!(at_server.expect("an answer").body.len(), 200);
+    survived(&mut agent, cgroup)
+}
+
+/// Puts services and keys in through the agent, and reads and lists them meanwhile.
+fn under_load(agent: &Agent) {
     let addr = agent.http();
     register(addr);
     std::thread::scope(|scope| {
@@ -186,13 +225,15 @@ fn server_in_32_mib(cgroup: &Cgroup) -> Outcome {
             scope.spawn(move || load(addr, n));
         }
     });
-    listings(addr);
     let mut client = agent.client();
-    let services = client
-        .get("/v1/catalog/services")
-        .expect("an answer")
-        .text();
-    assert_eq!(services.matches("service-").count(), SERVICES);
+    wait_until(PATIENCE, "all services are in the catalog", || {
+        let services = client.get("/v1/catalog/services").ok()?.text();
+        (services.matches("service-").count() == SERVICES).then_some(())
+    });
+}
+
+/// Whether the agent runs still and the kernel has killed nobody.
+fn survived(agent: &mut Agent, cgroup: &Cgroup) -> Outcome {
     let status = format!("/proc/{}/status", agent.process().pid());
     let status = fs::read_to_string(status).unwrap_or_default();
     let memory = status

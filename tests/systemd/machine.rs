@@ -20,18 +20,22 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs a command and takes its output; a failure is a panic with what it said.
 pub fn run(command: &mut Command) -> String {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    try_run(command).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// As [`run`], but a failure is an error.
+fn try_run(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|e| format!("{command:?}: {e}"))?;
+    let [said, complained] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    match output.status.success() {
+        true => Ok(said.trim().to_owned()),
+        false => Err(format!(
+            "{command:?}: {}\n{said}{complained}",
+            output.status
+        )),
+    }
 }
 
 fn tool(name: &str, args: &[&str]) -> String {
@@ -57,7 +61,11 @@ impl Lab {
         tool("ip", &["address", "add", &address, "dev", BRIDGE]);
         tool("ip", &["link", "set", BRIDGE, "up"]);
         let dir = TempDir::new("systemd");
-        Ok(Lab { dir, base })
+        let lab = Lab { dir, base };
+        // Not every sandbox lets a machine boot; that is no fault of what is tested.
+        let booted = lab.try_machine("trial", 9).and_then(|mut m| m.try_boot());
+        booted.map_err(|why| format!("no machine boots here: {why}"))?;
+        Ok(lab)
     }
 
     /// Packs the program under test with a package revision; the .deb's path.
@@ -99,6 +107,11 @@ impl Lab {
 
     /// A machine with the address that ends in `host`, not yet booted.
     pub fn machine(&self, name: &'static str, host: u8) -> Machine {
+        self.try_machine(name, host)
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_machine(&self, name: &'static str, host: u8) -> Result<Machine, String> {
         let dir = self.dir.path().join(name);
         for part in ["upper", "work", "root"] {
             fs::create_dir_all(dir.join(part)).expect("a folder");
@@ -110,7 +123,8 @@ impl Lab {
             dir.join("work").display()
         );
         let root = dir.join("root").display().to_string();
-        tool("mount", &["-t", "overlay", "overlay", "-o", &layers, &root]);
+        let overlay = ["-t", "overlay", "overlay", "-o", &layers, &root];
+        try_run(Command::new("mount").args(overlay))?;
         let machine = Machine {
             name,
             ip: format!("{NETWORK}.{host}"),
@@ -119,7 +133,7 @@ impl Lab {
         };
         machine.write("etc/hostname", &format!("{name}\n"));
         machine.network(true);
-        machine
+        Ok(machine)
     }
 }
 
@@ -175,6 +189,13 @@ impl Machine {
 
     /// Boots and waits until the service manager is up.
     pub fn boot(&mut self) {
+        if let Err(why) = self.try_boot() {
+            panic!("{} does not boot: {why}", self.name);
+        }
+    }
+
+    /// Boots and waits until the service manager is up; why it does not come to that.
+    fn try_boot(&mut self) -> Result<(), String> {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -191,21 +212,19 @@ impl Machine {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(copy);
-        let nspawn = Process::start(self.name, &mut command).expect("systemd-nspawn starts");
-        let leader = try_until(PATIENCE, || child_of(nspawn.pid()));
-        let leader = leader.unwrap_or_else(|| panic!("{}", self.console()));
+        let mut nspawn = Process::start(self.name, &mut command).expect("systemd-nspawn starts");
+        let leader = try_until(PATIENCE, || match nspawn.ended() {
+            Some(_) => Some(None),
+            None => child_of(nspawn.pid()).map(Some),
+        });
+        let leader = leader.flatten().ok_or_else(|| self.console())?;
         self.running = Some((nspawn, leader));
         let up = try_until(PATIENCE, || {
             let state = self.output(&["systemctl", "is-system-running"]);
             let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
             matches!(state.as_str(), "running" | "degraded").then_some(())
         });
-        assert!(
-            up.is_some(),
-            "{} does not boot: {}",
-            self.name,
-            self.console()
-        );
+        up.ok_or_else(|| self.console())
     }
 
     /// The power goes: every process of the machine ends at once.
@@ -352,8 +371,12 @@ pub fn base_system() -> Result<PathBuf, String> {
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(cache_dir()).map_err(|e| e.to_string())?;
     let include = "systemd,systemd-sysv,systemd-resolved,dbus,iproute2,dnsmasq";
-    let made = Command::new("debootstrap")
+    // A mirror that says nothing any more must not hold up everything else.
+    let made = Command::new("timeout")
         .args([
+            "--kill-after=10",
+            "600",
+            "debootstrap",
             "--variant=minbase",
             &format!("--include={include}"),
             "bookworm",

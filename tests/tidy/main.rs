@@ -13,6 +13,7 @@ const MEDIAN_LINES: usize = 350;
 /// Rooms with their rank: a room may know rooms of lower rank only.
 const RANKS: &[(&str, u32)] = &[
     ("codec", 1),
+    ("atomic", 0),
     ("heap", 0),
     ("sorted", 0),
     ("structs", 2),

@@ -14,7 +14,7 @@ mod queue;
 mod transport;
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use smol::channel::{Receiver, Sender};
 use smol::io::{AsyncRead, AsyncWrite};
 
 use super::runtime::{Handle, Shutdown, Task};
+use crate::atomic::AtomicU64;
 use crate::raft::{
     self, ConfChange, Configuration, Entry, EntryKind, Leadership, Message, Raft, Role, ServerId,
     SnapshotMeta, Write,

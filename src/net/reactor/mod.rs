@@ -208,7 +208,8 @@ fn timespec(limit: Duration) -> Timespec {
     Timespec {
         // The system takes milliseconds in 31 bits; a wait may end early.
         tv_sec: limit.as_secs().min(1 << 20) as _,
-        tv_nsec: limit.subsec_nanos().into(),
+        // On some processors it has 32 bits, enough for a billion.
+        tv_nsec: limit.subsec_nanos() as _,
     }
 }
 

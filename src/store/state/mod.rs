@@ -22,7 +22,7 @@ mod txn;
 mod view;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use super::lock_delay::LockDelay;
 use super::snapshot::Snapshot;
 use super::watch::{WatchSet, Watches};
 use super::{Options, db};
+use crate::atomic::AtomicU64;
 use crate::structs::DirEntry;
 use tx::{Cmd, index_of};
 
