@@ -83,6 +83,8 @@ struct Running {
 /// An agent.
 pub struct Agent {
     config: RwLock<Arc<Config>>,
+    /// The configuration of the start; the same one until the first reload.
+    started_with: Arc<Config>,
     /// The way to the servers and the gossip pool.
     pub delegate: Arc<dyn Delegate>,
     resolver: Arc<dyn Resolver>,
@@ -161,8 +163,22 @@ impl Agent {
             watches: Mutex::default(),
             shutdown: Shutdown::default(),
             hooks: OnceLock::new(),
+            started_with: config.clone(),
             config: RwLock::new(config),
         })
+    }
+
+    /// The configuration as `agent/self` shows it: that of the start, whatever reloads have changed since, but
+    /// for the limits of RPC.
+    pub fn config_shown(&self) -> Arc<Config> {
+        let now = self.config();
+        if Arc::ptr_eq(&now, &self.started_with) {
+            return now;
+        }
+        let mut shown = Config::clone(&self.started_with);
+        shown.limits.rpc_rate = now.limits.rpc_rate;
+        shown.limits.rpc_max_burst = now.limits.rpc_max_burst;
+        Arc::new(shown)
     }
 
     /// The configuration that is in force.

@@ -317,19 +317,16 @@ pub struct Log {
 }
 
 impl Telemetry {
-    /// What the metrics need of it; `host` is the machine's name. Of several statsd servers the first is
-    /// taken.
+    /// What the metrics need of it; `host` is the machine's name.
     pub fn settings(&self, host: &str) -> telemetry::Settings {
-        let tags = || self.dogstatsd_tags.clone();
-        let sinks = [
-            (
-                &self.statsd_addr,
-                telemetry::Statsd::Statsd as fn(String) -> _,
-            ),
-            (&self.statsite_addr, telemetry::Statsd::Statsite),
+        use telemetry::Statsd;
+        let dog = |address| Statsd::DogStatsd(address, self.dogstatsd_tags.clone());
+        let plain = |address: &String| Some(address.clone()).filter(|a| !a.is_empty());
+        let statsd = [
+            plain(&self.statsite_addr).map(Statsd::Statsite),
+            plain(&self.statsd_addr).map(Statsd::Statsd),
+            plain(&self.dogstatsd_addr).map(dog),
         ];
-        let plain = sinks.into_iter().find(|(addr, _)| !addr.is_empty());
-        let dog = Some(&self.dogstatsd_addr).filter(|addr| !addr.is_empty());
         telemetry::Settings {
             metrics_prefix: self.metrics_prefix.clone(),
             host: (!self.disable_hostname).then(|| host.to_owned()),
@@ -337,9 +334,7 @@ impl Telemetry {
             allowed_prefixes: self.allowed_prefixes.clone(),
             blocked_prefixes: self.blocked_prefixes.clone(),
             prometheus_retention_time: self.prometheus_retention_time,
-            statsd: plain
-                .map(|(addr, sink)| sink(addr.clone()))
-                .or_else(|| dog.map(|addr| telemetry::Statsd::DogStatsd(addr.clone(), tags()))),
+            statsd: statsd.into_iter().flatten().collect(),
             circonus: self.circonus.keys().cloned().collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! How often something may be done: a bucket of tokens that fills at a steady rate.
 //!
-//! The time is an argument. Used for `limits.rpc_rate` of client agents and `cache.entry_fetch_rate`.
+//! The time is an argument. Used for `limits.rpc_rate` and `cache.entry_fetch_rate`.
 //! Source: Consul's documentation of the two.
 
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,14 @@ pub struct Rate {
 }
 
 impl Rate {
-    fn is_unlimited(self) -> bool {
+    /// No limit.
+    pub const UNLIMITED: Self = Self {
+        per_second: -1.0,
+        burst: 0,
+    };
+
+    /// Whether there is no limit.
+    pub fn is_unlimited(self) -> bool {
         // Also when it is no number.
         !(self.per_second > 0.0 && self.per_second < f64::MAX)
     }

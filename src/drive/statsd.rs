@@ -1,4 +1,4 @@
-//! Sends metric updates to a statsd, statsite or DogStatsD server.
+//! Sends metric updates to statsd, statsite and DogStatsD servers, to each of them all.
 //!
 //! Holds true: it runs only where one is configured; a server that cannot be reached costs its lines, not
 //! memory; an idle agent sends nothing.
@@ -21,15 +21,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of lines in one datagram, to stay below common path sizes.
 const MAX_DATAGRAM: usize = 1400;
 
-/// Sends lines as long as the configuration names a server.
-pub async fn run() {
-    let Some(sink) = telemetry::settings().statsd.clone() else {
+/// Sends lines to the server at this place of the configuration, if it names one.
+pub async fn run(place: usize) {
+    let Some(sink) = telemetry::settings().statsd.get(place).cloned() else {
         return;
     };
     loop {
         let sent = match &sink {
-            Statsd::Statsd(address) | Statsd::DogStatsd(address, _) => over_udp(address).await,
-            Statsd::Statsite(address) => over_tcp(address).await,
+            Statsd::Statsd(address) | Statsd::DogStatsd(address, _) => {
+                over_udp(address, place).await
+            }
+            Statsd::Statsite(address) => over_tcp(address, place).await,
         };
         if let Err(error) = sent {
             log::warn!(target: "agent", "Error sending metrics: error={error:?}");
@@ -38,9 +40,9 @@ pub async fn run() {
     }
 }
 
-async fn lines() -> String {
+async fn lines(place: usize) -> String {
     loop {
-        let lines = telemetry::drain();
+        let lines = telemetry::drain(place);
         if !lines.is_empty() {
             return lines;
         }
@@ -48,10 +50,10 @@ async fn lines() -> String {
     }
 }
 
-async fn over_udp(address: &str) -> Result<(), String> {
+async fn over_udp(address: &str, place: usize) -> Result<(), String> {
     let socket = dial::udp(address).await.map_err(|e| e.text().to_owned())?;
     loop {
-        let lines = lines().await;
+        let lines = lines(place).await;
         let mut datagram = String::new();
         for line in lines.split_inclusive('\n') {
             if !datagram.is_empty() && datagram.len() + line.len() > MAX_DATAGRAM {
@@ -72,12 +74,12 @@ async fn send(socket: &Async<std::net::UdpSocket>, datagram: &str) {
     }
 }
 
-async fn over_tcp(address: &str) -> Result<(), String> {
+async fn over_tcp(address: &str, place: usize) -> Result<(), String> {
     let slow = |_| format!("{address}: i/o timeout");
     let connected = timeout(PATIENCE, dial::tcp(address)).await.map_err(slow)?;
     let mut stream = connected.map_err(|e| e.text().to_owned())?;
     loop {
-        let lines = lines().await;
+        let lines = lines(place).await;
         let written = timeout(PATIENCE, stream.write_all(lines.as_bytes())).await;
         written.map_err(slow)?.map_err(|e| dial::errno_text(&e))?;
         sleep(FLUSH).await;

@@ -75,7 +75,7 @@ async fn about(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
             server: config.server,
             version: CONSUL_VERSION,
         },
-        debug_config: debug_config(&config, &identity.id, CONSUL_VERSION),
+        debug_config: debug_config(&agent.config_shown(), &identity.id, CONSUL_VERSION),
         coord: ctx.delegate.coordinate(),
         member: own.unwrap_or_default(),
         stats,

@@ -96,7 +96,7 @@ impl Request {
     }
 
     fn query_has_mode(&self) -> bool {
-        ["stale", "consistent", "leader"]
+        ["stale", "consistent", "leader", "cached"]
             .iter()
             .any(|mode| self.query.has(mode))
             || !self.query.value("max_stale").is_empty()

@@ -64,9 +64,9 @@ impl HttpError {
         )
     }
 
-    /// Adds the headers of a failed read, unless the agent itself refused to ask.
+    /// Adds the headers of a failed read.
     pub fn with_meta(mut self) -> Self {
-        self.meta = self.status != StatusCode::TOO_MANY_REQUESTS;
+        self.meta = true;
         self
     }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(status("rpc error making call: ACL not found"), 403);
         assert_eq!(status("No cluster leader"), 500);
         let limited = HttpError::from(structs::Error::new(RPC_RATE_EXCEEDED)).with_meta();
-        assert_eq!((limited.status.as_u16(), limited.meta), (429, false));
+        assert_eq!((limited.status.as_u16(), limited.meta), (429, true));
         assert_eq!(limited.text, "");
     }
 }

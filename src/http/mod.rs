@@ -41,6 +41,7 @@ mod operator;
 mod path;
 mod query;
 mod request;
+mod request_log;
 mod response;
 mod routes;
 mod server;

@@ -52,6 +52,13 @@ impl Query {
         self.0.iter().filter(hit).map(|(_, v)| v.as_str())
     }
 
+    /// All parameters in their order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Whether there is no parameter at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -101,7 +101,8 @@ impl Request {
                     "Request body{length} too large, max size: {limit} bytes. \
                      See https://www.consul.io/docs/agent/options.html#{setting}."
                 );
-                HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, text).closing()
+                // Whether the connection goes on depends on how much of the body is left.
+                HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
             }
             e => e.into(),
         })

@@ -22,6 +22,7 @@ use super::conventions::set_meta;
 use super::error::HttpError;
 use super::query::Query;
 use super::request::{Request, RequestBody};
+use super::request_log::{self, Begun};
 use super::response::{Body, Response};
 use super::routes::{Found, Route, Router};
 use super::ui::{PAGE, Place, is_cross_site};
@@ -203,10 +204,15 @@ impl Service {
 
     /// Has the handler answer.
     async fn handled(&self, route: &Route, request: &mut Request, finish: &Finish) -> OutResponse {
+        let begun = Begun::of(request);
         let result = match self.refuse(route, request) {
             Some(answer) => answer,
             None => (route.handler)(&self.ctx, request).await,
         };
+        if let Err(e) = &result {
+            request_log::failed(request, e);
+        }
+        begun.ended(request);
         request.body.release();
         let drained = request.body.drain(MAX_DRAIN).await;
         let (response, close) = match result {
@@ -267,6 +273,7 @@ impl Service {
         }
         if !route.allows(request.method.as_str()) {
             let text = format!("method {} not allowed", request.method);
+            request_log::not_allowed(request, &text);
             let answer = Response::text(text).with_status(StatusCode::METHOD_NOT_ALLOWED);
             return Some(Ok(answer.with(ALLOW, allow())));
         }

@@ -1,14 +1,16 @@
 //! A server as the [`Delegate`] of its own agent: calls are met in process, nothing is encoded.
 
 use std::fs::File;
+use std::sync::atomic::Ordering;
 
 use super::Server;
 use super::endpoint::asked;
+use crate::drive::{self, Rate};
 use crate::serf::{self, Area};
 use crate::structs::rpc::{BoxFuture, Delegate, Listing, Reply, Request, Stats};
 use crate::structs::{
-    DirEntry, KeyListRequest, KeyRequest, Member, Position, Result, ServiceSpecificRequest,
-    SnapshotRequest, SnapshotResponse,
+    self, DirEntry, Error, KeyListRequest, KeyRequest, Member, Position, Result,
+    ServiceSpecificRequest, SnapshotRequest, SnapshotResponse,
 };
 use crate::telemetry::metrics;
 
@@ -140,25 +142,54 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Changes how many calls its own agent may make (`limits.rpc_rate` and `limits.rpc_max_burst`).
+    pub fn set_rate(&self, rate: Rate) {
+        self.limiter.set(rate, drive::now());
+        self.limited.store(!rate.is_unlimited(), Ordering::Relaxed);
+    }
+
+    /// Counts a call of its own agent, and refuses what is beyond the limit.
+    fn admit(&self) -> Result<()> {
+        metrics::CLIENT_RPC.incr();
+        if self.limited.load(Ordering::Relaxed) && !self.limiter.allow(drive::now()) {
+            metrics::CLIENT_RPC_EXCEEDED.incr();
+            return Err(Error::new(structs::RPC_RATE_EXCEEDED));
+        }
+        Ok(())
+    }
+}
+
+fn refused<T: Send + 'static>(error: Error) -> BoxFuture<'static, Result<T>> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
 impl Delegate for Server {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
-        metrics::CLIENT_RPC.incr();
-        self.carry(request)
+        match self.admit() {
+            Ok(()) => self.carry(request),
+            Err(e) => refused(e),
+        }
     }
 
     fn kvs_list(&self, request: KeyRequest) -> BoxFuture<'_, Result<Listing<DirEntry>>> {
-        metrics::CLIENT_RPC.incr();
-        Box::pin(self.list_entries(request))
+        match self.admit() {
+            Ok(()) => Box::pin(self.list_entries(request)),
+            Err(e) => refused(e),
+        }
     }
 
     fn kvs_list_keys(&self, request: KeyListRequest) -> BoxFuture<'_, Result<Listing<String>>> {
-        metrics::CLIENT_RPC.incr();
-        Box::pin(self.list_keys(request))
+        match self.admit() {
+            Ok(()) => Box::pin(self.list_keys(request)),
+            Err(e) => refused(e),
+        }
     }
 
     fn catalog_version(&self) -> Option<u64> {
         // What a token sees may end with it. Others than the leader may lag behind, and cannot tell; without the lease there may be another leader.
-        let leads = !self.options.acl.enabled && self.is_ready_leader() && self.raft.has_lease();
+        let free = !self.options.acl.enabled && !self.limited.load(Ordering::Relaxed);
+        let leads = free && self.is_ready_leader() && self.raft.has_lease();
         leads.then(|| self.state.catalog_version())
     }
 

@@ -38,6 +38,7 @@ use crate::codec::Serialize;
 use smol::channel::Sender;
 
 use crate::drive::raft::{ProposeError, RaftHandle};
+use crate::drive::{self, Limiter, Rate};
 use crate::raft;
 use crate::serf::Notice;
 use crate::store::{ApplyReply, State};
@@ -129,6 +130,9 @@ pub struct Server {
     notices: Sender<Notice>,
     /// Large answers that are read while they are sent.
     reading: endpoint::listing::Reading,
+    /// How many calls the agent itself may make (`limits.rpc_rate`), asked only while there is a limit.
+    limiter: Limiter,
+    limited: AtomicBool,
 }
 
 /// Coordinates and the Raft index at which they last changed.
@@ -170,6 +174,8 @@ impl Server {
             coordinates: Mutex::default(),
             notices,
             reading: endpoint::listing::Reading::default(),
+            limiter: Limiter::new(Rate::UNLIMITED, drive::now()),
+            limited: AtomicBool::new(false),
         })
     }
 

@@ -22,6 +22,9 @@ pub enum Statsd {
     DogStatsd(String, Vec<String>),
 }
 
+/// statsd, statsite and DogStatsD, one of each.
+pub const MAX_SINKS: usize = 3;
+
 /// What the `telemetry` block says.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -37,8 +40,8 @@ pub struct Settings {
     pub blocked_prefixes: Vec<String>,
     /// 0 turns the Prometheus form off.
     pub prometheus_retention_time: Duration,
-    /// Where every update is sent, besides being kept here.
-    pub statsd: Option<Statsd>,
+    /// Where every update is sent, besides being kept here; at most [`MAX_SINKS`].
+    pub statsd: Vec<Statsd>,
     /// Names of `circonus_` settings, which are refused.
     pub circonus: Vec<String>,
 }
@@ -52,7 +55,7 @@ impl Default for Settings {
             allowed_prefixes: Vec::new(),
             blocked_prefixes: Vec::new(),
             prometheus_retention_time: Duration::ZERO,
-            statsd: None,
+            statsd: Vec::new(),
             circonus: Vec::new(),
         }
     }
@@ -73,9 +76,10 @@ pub fn init(mut settings: Settings) -> Result<()> {
     }
     let keep = !settings.prometheus_retention_time.is_zero();
     KEEP.store(keep, Ordering::Relaxed);
-    EMIT.store(settings.statsd.is_some(), Ordering::Relaxed);
+    settings.statsd.truncate(MAX_SINKS);
+    EMIT.store(!settings.statsd.is_empty(), Ordering::Relaxed);
     // A sink gives the gauges the host's name; without one Consul shows them bare.
-    if settings.statsd.is_none() && !keep {
+    if settings.statsd.is_empty() && !keep {
         settings.host = None;
     }
     *lock(&SETTINGS) = Some(Arc::new(settings));
@@ -114,15 +118,16 @@ impl Settings {
         })
     }
 
-    /// One update as a line; label values become parts of the name, or DogStatsD's tags.
+    /// One update as a line for a server; label values become parts of the name, or DogStatsD's tags.
     pub(super) fn statsd_line(
         &self,
+        sink: &Statsd,
         name: &str,
         labels: &[(&str, &str)],
         value: f64,
         kind: &str,
     ) -> Option<String> {
-        let tags = match self.statsd.as_ref()? {
+        let tags = match sink {
             Statsd::DogStatsd(_, tags) => Some(tags),
             Statsd::Statsd(_) | Statsd::Statsite(_) => None,
         };
@@ -135,7 +140,11 @@ impl Settings {
             }
         }
         line = line.replace([':', ' '], "_");
-        let _ = write!(line, ":{value:.6}|{kind}");
+        let _ = match kind {
+            // Counters are whole numbers there.
+            "c" if tags.is_some() => write!(line, ":{value:.0}|c"),
+            _ => write!(line, ":{value:.6}|{kind}"),
+        };
         if let Some(tags) = tags {
             let own = labels.iter().map(|(k, v)| format!("{k}:{v}"));
             let all: Vec<String> = tags.iter().cloned().chain(own).collect();

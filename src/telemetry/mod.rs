@@ -23,7 +23,7 @@ mod display;
 pub mod metrics;
 mod prometheus;
 
-pub use config::{Settings, Statsd, init, settings};
+pub use config::{MAX_SINKS, Settings, Statsd, init, settings};
 pub use display::{DisplayMetrics, GaugeValue, SampledValue, display};
 pub use prometheus::prometheus;
 
@@ -35,7 +35,7 @@ const MAX_MADE: usize = 2048;
 const MAX_LABEL: usize = 128;
 /// Values per interval from which quantiles are taken.
 const MAX_KEPT: usize = 128;
-/// Bytes of statsd lines that wait to be sent; more are dropped.
+/// Bytes of statsd lines that wait to be sent to one server; more are dropped.
 const MAX_LINES: usize = 64 * 1024;
 
 /// Label names and values.
@@ -182,7 +182,8 @@ static FIRST: AtomicU64 = AtomicU64::new(0);
 static KEEP: AtomicBool = AtomicBool::new(false);
 /// Whether statsd lines are collected.
 static EMIT: AtomicBool = AtomicBool::new(false);
-static LINES: Mutex<String> = Mutex::new(String::new());
+/// The lines that wait, by the place of their server in the configuration.
+static LINES: Mutex<[String; MAX_SINKS]> = Mutex::new([const { String::new() }; MAX_SINKS]);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Numbers stay numbers even if a holder panicked.
@@ -511,22 +512,30 @@ fn hash(keys: &RandomState, name: &[&str], labels: &[(&str, &str)]) -> u64 {
     hasher.finish()
 }
 
-/// Collects a line for statsd.
+/// Collects a line for each statsd server.
 fn emit(name: &Name, value: f64, kind: &str) {
     if !EMIT.load(Ordering::Relaxed) {
         return;
     }
-    if let Some(line) = settings().statsd_line(name.text, name.labels, value, kind) {
-        let mut lines = lock(&LINES);
-        if lines.len() + line.len() <= MAX_LINES {
+    let settings = settings();
+    for (place, sink) in settings.statsd.iter().enumerate() {
+        let Some(line) = settings.statsd_line(sink, name.text, name.labels, value, kind) else {
+            continue;
+        };
+        let mut all = lock(&LINES);
+        if let Some(lines) = all.get_mut(place)
+            && lines.len() + line.len() <= MAX_LINES
+        {
             lines.push_str(&line);
         }
     }
 }
 
-/// Takes the statsd lines collected since the last time, gauges and samples alike.
-pub fn drain() -> String {
-    std::mem::take(&mut *lock(&LINES))
+/// Takes the lines collected since the last time for one of the configured statsd servers, gauges and samples
+/// alike.
+pub fn drain(place: usize) -> String {
+    let mut all = lock(&LINES);
+    all.get_mut(place).map(std::mem::take).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -31,7 +31,10 @@ fn metrics_are_shown_as_consul_shows_them() {
         host: Some("vm".into()),
         blocked_prefixes: vec!["consul.secret".into()],
         prometheus_retention_time: Duration::from_secs(60),
-        statsd: Some(Statsd::DogStatsd("127.0.0.1:1".into(), vec!["a:b".into()])),
+        statsd: vec![
+            Statsd::DogStatsd("127.0.0.1:1".into(), vec!["a:b".into()]),
+            Statsd::Statsite("127.0.0.1:2".into()),
+        ],
         ..Settings::default()
     };
     assert!(init(settings).is_ok());
@@ -56,7 +59,8 @@ fn metrics_are_shown_as_consul_shows_them() {
         assert_eq!(OPS.iter().position(|o| std::ptr::eq(o, found)), at);
         assert!(std::ptr::eq(found, labelled(&OPS, op).expect("the same")));
     }
-    let line = super::config::settings().statsd_line("test.level", &[], 7.0, "g");
+    let settings = super::config::settings();
+    let line = settings.statsd_line(&settings.statsd[0], "test.level", &[], 7.0, "g");
     let wanted = "consul.test.level:7.000000|g|#a:b\n";
     assert_eq!(line.as_deref(), Some(wanted), "no host for DogStatsD");
     close_interval();
@@ -105,12 +109,12 @@ fn metrics_are_shown_as_consul_shows_them() {
     ] {
         assert!(text.contains(wanted), "{wanted}\nin\n{text}");
     }
-    let lines = drain();
+    let lines = drain(0);
     assert!(
         lines.contains("consul.test.latency-time:3.000000|ms|#a:b\n"),
         "{lines}"
     );
-    assert!(lines.contains("consul.test.labelled:1.000000|c|#a:b,service:web\n"));
+    assert!(lines.contains("consul.test.labelled:1|c|#a:b,service:web\n"));
     assert!(!lines.contains("secret"));
     // Both the series and the lines have a maximum.
     for n in 0..3 * MAX_MADE {
@@ -120,7 +124,7 @@ fn metrics_are_shown_as_consul_shows_them() {
     }
     assert!(counter(&["one.more"], &[]).is_none());
     assert!(registry().made.len() <= MAX_MADE);
-    assert!(drain().len() <= MAX_LINES);
+    assert!(drain(0).len() <= MAX_LINES && drain(1).len() <= MAX_LINES);
     // A quiet interval shows no counters; those of other tests in this process may have moved.
     close_interval();
     close_interval();

@@ -2,10 +2,11 @@
 //! small DNS server to recurse to, whose answers are asked for by name; on the side's own address, so
 //! that its texts are the same on both sides.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// The port it listens on.
@@ -19,7 +20,11 @@ pub struct Backend {
     addr: (Ipv4Addr, u16),
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    given: Given,
 }
+
+/// The last request below `/watch/`, by path.
+type Given = Arc<Mutex<HashMap<String, String>>>;
 
 impl Backend {
     /// Listens on `ip`.
@@ -28,13 +33,16 @@ impl Backend {
         let listener = TcpListener::bind(addr).expect("the backend's address is free");
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
+        let given = Given::default();
+        let told = given.clone();
         let http = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if seen.load(Ordering::Relaxed) {
                     break;
                 }
                 if let Ok(stream) = stream {
-                    std::thread::spawn(move || serve(stream));
+                    let told = told.clone();
+                    std::thread::spawn(move || serve(stream, &told));
                 }
             }
         });
@@ -55,7 +63,14 @@ impl Backend {
             addr,
             stop,
             threads: vec![http, dns],
+            given,
         }
+    }
+
+    /// What was last asked at this path, which is one below `/watch/`.
+    pub fn given(&self, path: &str) -> Option<String> {
+        let given = self.given.lock().expect("nobody panics with it");
+        given.get(path).cloned()
     }
 }
 
@@ -73,8 +88,9 @@ impl Drop for Backend {
     }
 }
 
-/// `/200`, `/429`, `/500`, ... answer that status; `/big` a long body; `/echo` what was asked.
-fn serve(stream: TcpStream) {
+/// `/200`, `/429`, `/500`, ... answer that status; `/big` a long body; `/echo` what was asked; what is
+/// asked below `/watch/` is remembered.
+fn serve(stream: TcpStream, given: &Given) {
     let Ok(mut out) = stream.try_clone() else {
         return;
     };
@@ -100,6 +116,14 @@ fn serve(stream: TcpStream) {
         .unwrap_or("/")
         .trim_start_matches('/')
         .to_string();
+    if path.starts_with("watch/") {
+        request.sort();
+        let lines: Vec<String> = request.iter().map(|line| masked(line)).collect();
+        let text = format!("{}\n{}", lines.join("\n"), String::from_utf8_lossy(&body));
+        let mut given = given.lock().expect("nobody panics with it");
+        let path = path.split('?').next().unwrap_or_default();
+        given.insert(format!("/{path}"), text);
+    }
     let status: u16 = path.parse().unwrap_or(200);
     let text = match path.as_str() {
         "big" => "x".repeat(10_000),
@@ -125,6 +149,18 @@ fn serve(stream: TcpStream) {
         "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
     );
+}
+
+/// A header line; of an index and a length it counts only that they are numbers.
+fn masked(line: &str) -> String {
+    match line.split_once(": ") {
+        Some((name @ ("X-Consul-Index" | "Content-Length"), number))
+            if number.parse().is_ok_and(|n: u64| n > 0) =>
+        {
+            format!("{name}: a number")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// `nx.*` is not there, `fail.*` and `refused.*` say so, `quiet.*` says nothing, `www.*` is an alias,

@@ -17,6 +17,7 @@
 //! SPAWN b GET /v1/kv/a?index=$i  starts an HTTP or CLI step in the background
 //! JOIN b                         its answer, and whether it waited its time out
 //! SIGNAL b INT                   a signal to a background command
+//! GOT /watch/name                what the backend was last asked there; a plain name is a file of the agent's
 //! CONFIG name                    writes the `|` lines to a file of the agent's -config-dir
 //! ```
 //!
@@ -41,6 +42,8 @@ pub enum Action {
     File(String),
     /// A file in the agent's configuration directory.
     Config(String),
+    /// What a watch handler was given: a path of the backend, or a file in the agent's directory.
+    Got(String),
     /// Name, and the action in the background.
     Spawn(String, Box<Action>),
     /// Waits for a background action.
@@ -157,6 +160,7 @@ fn action(line: &str) -> Result<Action, String> {
         "RAW" => Action::Raw,
         "FILE" => Action::File(rest.to_string()),
         "CONFIG" => Action::Config(rest.to_string()),
+        "GOT" => Action::Got(rest.to_string()),
         "JOIN" => Action::Join(rest.to_string()),
         "SIGNAL" => {
             let (name, signal) = name_and_rest()?;

@@ -68,7 +68,7 @@ pub struct Side {
     vars: HashMap<String, String>,
     background: HashMap<String, Background>,
     client: Client,
-    _backend: (Backend, Grpc),
+    backend: (Backend, Grpc),
 }
 
 /// The server behind a client agent: the program, and its address.
@@ -167,7 +167,7 @@ impl Side {
             work,
             vars,
             background: HashMap::new(),
-            _backend: backend,
+            backend,
         };
         let dir = side.work.path().join("cwd").display().to_string();
         side.vars.insert("dir".into(), dir);
@@ -264,6 +264,17 @@ impl Side {
                     return Answer::default();
                 }
                 write_file(&path, body)
+            }
+            Action::Got(name) => {
+                let file = || std::fs::read_to_string(self.agent.dir().join(name)).ok();
+                let given = match name.starts_with('/') {
+                    true => self.backend.0.given(name),
+                    false => file(),
+                };
+                Answer {
+                    parts: vec![("given".into(), given.unwrap_or_default())],
+                    ..Answer::default()
+                }
             }
             Action::Spawn(name, what) => self.spawn(step, name, what, body),
             Action::Join(name) => self.join(name),

@@ -1,11 +1,12 @@
 //! The smoke test: a development agent with key/value store, DNS and a check; then a server that is killed and
-//! started again. Run natively, and under qemu-user for every binary that `cross/build` has left in `target/dist`.
+//! started again. Run natively (with the sinks of metrics besides), and under qemu-user for every binary that `cross/build` has left in `target/dist`.
 //!
 //! A target without a binary or without its emulator is skipped, loudly. `SMOKE_DIST=/path` names another
 //! directory of binaries.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod sinks;
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -23,10 +24,13 @@ use common::{Loopback, Process, TempDir, consul_lite, project_dir, wait_until};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
-    let mut tests = vec![Test::new("native", || {
-        smoke(&consul_lite());
-        Outcome::Passed
-    })];
+    let mut tests = vec![
+        Test::new("native", || {
+            smoke(&consul_lite());
+            Outcome::Passed
+        }),
+        Test::new("metrics_reach_every_sink", sinks::every_sink),
+    ];
     let table = fs::read_to_string(project_dir().join("cross/targets")).expect("cross/targets");
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();

@@ -120,7 +120,7 @@ impl Role {
     /// Applies what a reload may change.
     pub fn reload(&self, config: &Config) {
         match self {
-            Role::Server(_) => {}
+            Role::Server(server) => server.running.server.set_rate(options::rpc_rate(config)),
             Role::Client(running) => running.client.set_rate(options::rpc_rate(config)),
         }
     }
@@ -169,6 +169,7 @@ fn start_server(
         notices,
     )
     .map_err(|e| format!("Failed to start Consul server: {e}"))?;
+    running.server.set_rate(options::rpc_rate(config));
     let server = Box::new(RunningServer {
         running,
         _dev_dir: dev_dir,

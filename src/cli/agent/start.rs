@@ -111,7 +111,7 @@ struct Process {
     http_addresses: Vec<(&'static str, String)>,
     https: Option<Arc<Handshakes>>,
     deliveries: Task<()>,
-    statsd: Task<()>,
+    statsd: Vec<Task<()>>,
     shutdown: Shutdown,
     role: Role,
     request: Sender<Request>,
@@ -131,7 +131,8 @@ impl Process {
     ) -> Result<Self, String> {
         let text = |e: std::io::Error| e.to_string();
         telemetry::init(config.telemetry.settings(&host_name())).map_err(|e| e.to_string())?;
-        let statsd = handle.spawn(drive::statsd::run());
+        let sinks = 0..telemetry::settings().statsd.len();
+        let statsd = sinks.map(|n| handle.spawn(drive::statsd::run(n))).collect();
         let signals = SignalStream::new().map_err(text)?;
         let shutdown = Shutdown::default();
         let (role, notices) = Role::start(config, node_id, handle, &shutdown)?;
@@ -428,7 +429,9 @@ impl Process {
         }
         log::info!(target: "agent", "Endpoints down");
         self.deliveries.cancel().await;
-        self.statsd.cancel().await;
+        for sink in self.statsd {
+            sink.cancel().await;
+        }
         self.role.join().await;
     }
 }
