@@ -160,8 +160,16 @@ pub fn copyright() -> Outcome {
     Outcome::Passed
 }
 
-/// No error and no warning that `packages/deb/lintian-overrides` does not answer.
-pub fn lintian() {
+/// What `packages/deb/lintian-overrides` is written for; another version has other names for what it finds.
+const DEBIAN_12: &str = "Lintian v2.116.";
+
+/// No error and no warning that the overrides do not answer.
+pub fn lintian() -> Outcome {
+    let version = run(Command::new("lintian").arg("--version"));
+    if !version.contains(DEBIAN_12) {
+        let version = version.lines().next().unwrap_or_default().to_owned();
+        return Outcome::Skipped(format!("{version} is not Debian 12's"));
+    }
     let dir = TempDir::new("lintian");
     // lintian looks at the binary, too: a static one that is stripped, as a release's.
     let source = dir.write("program.c", "int main(void) { return 0; }\n");
@@ -179,4 +187,5 @@ pub fn lintian() {
     for line in said.lines() {
         assert!(!line.starts_with("E:") && !line.starts_with("W:"), "{said}");
     }
+    Outcome::Passed
 }

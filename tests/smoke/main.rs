@@ -63,6 +63,7 @@ fn emulated(name: &str, processor: &str) -> Outcome {
         "armv6" => "QEMU_CPU=arm1176 ",
         "armv7" => "QEMU_CPU=cortex-a7 ",
         "aarch64" => "QEMU_CPU=cortex-a53 ",
+        "mipsel" => "QEMU_CPU=24KEc ",
         _ => "",
     };
     let dir = TempDir::new("smoke");
