@@ -118,6 +118,18 @@ export default async function keys({ args, assert, tab, visit, see, api }) {
   await page.getByLabel('Import').setInputFiles({ name: 'x.json', mimeType: 'application/json', buffer: Buffer.from('{"a": 1}') });
   await see(page, 'no export of keys');
 
+  // A folder with more keys than a list shows: the rest is found by searching.
+  for (let n = 0; n < 1100; n += 50) {
+    const set = Array.from({ length: 50 }, (_, k) => ({ KV: { Verb: 'set', Key: `many/${String(n + k).padStart(4, '0')}`, Value: 'eA==' } }));
+    assert.equal((await api('PUT', 'txn', JSON.stringify(set))).status, 200);
+  }
+  await visit(page, 'dc1/kv/many/');
+  await see(page, '100 more are not shown');
+  assert.equal(await page.locator('.rows .row').count(), 1000);
+  await page.getByLabel('Search in this folder').fill('1099');
+  await page.getByRole('link', { name: '1099' }).waitFor();
+  assert.equal(await page.locator('.rows .row').count(), 1);
+
   // One key, deleted with the keyboard alone.
   await visit(page, 'dc1/kv/app/shared');
   await page.getByRole('button', { name: 'Delete' }).focus();

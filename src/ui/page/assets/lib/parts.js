@@ -6,6 +6,7 @@ import { may } from './may.js';
 import { token } from './api.js';
 import { linkTo } from './view.js';
 
+const MAX_ROWS = 1000;
 const WORST = ['critical', 'warning', 'passing'];
 
 // The worst state of checks; a thing without checks passes.
@@ -89,6 +90,11 @@ export function area(object, name, changed, props = {}) {
 export function select(object, name, options, changed, props = {}) {
   return h('select', { ...props, value: object[name], onchange: (event) => { object[name] = event.target.value; changed(); } },
     options.map(([value, text]) => h('option', { value, key: value }, text)));
+}
+
+// The rows of a list that anything may have made long: what is beyond is found by searching.
+export function rows(list, row, kind = 'rows') {
+  return [h('ul', { class: kind }, list.slice(0, MAX_ROWS).map((each) => row(each))), list.length > MAX_ROWS ? h('p', { class: 'quiet' }, T.more(list.length - MAX_ROWS)) : null];
 }
 
 // The bar above a list: a search field and selections, remembered in the address.

@@ -7,13 +7,12 @@ import { T } from '../lib/text.js';
 import { get, pathOf, remove, send } from '../lib/api.js';
 import { fromBase64, sizeOf } from '../lib/bytes.js';
 import { goTo, linkTo } from '../lib/view.js';
-import { allowed, ask, button, filterBar, header, instead, link, refused, save, say, searchField } from '../lib/parts.js';
+import { allowed, ask, button, filterBar, header, instead, link, refused, rows, save, say, searchField } from '../lib/parts.js';
 import key from './key.js';
 
 // Limits of a transaction: operations, and bytes well below what an agent takes.
 const MAX_OPERATIONS = 64;
 const MAX_BATCH = 192 << 10;
-const MAX_SHOWN = 1000;
 
 export default function keys(view) {
   const path = view.route.rest.join('/');
@@ -35,8 +34,7 @@ export default function keys(view) {
       work.busy ? h('p', { role: 'status' }, work.busy) : null,
       all.length > 8 ? filterBar(searchField(wanted, 'q', T.searchKeys, changed)) : null,
       instead(list, path ? T.emptyFolder : T.noKeys, all.length, ['key'])
-        ?? h('ul', { class: 'rows plain' }, shown.slice(0, MAX_SHOWN).map((name) => row(name, path))),
-      shown.length > MAX_SHOWN ? h('p', { class: 'quiet' }, T.more(shown.length - MAX_SHOWN)) : null,
+        ?? rows(shown, (name) => row(name, path), 'rows plain'),
     ];
   };
 }

@@ -2,7 +2,7 @@
 
 import { h } from '../lib/vdom.js';
 import { T } from '../lib/text.js';
-import { badge, filterBar, header, instead, link, rank, searchField, select, worst } from '../lib/parts.js';
+import { badge, filterBar, header, instead, link, rank, rows, searchField, select, worst } from '../lib/parts.js';
 import node from './node.js';
 
 export default function nodes(view) {
@@ -20,7 +20,7 @@ export default function nodes(view) {
       filterBar(searchField(wanted, 'q', T.searchNodes, changed),
         select(wanted, 'health', [['', T.anyHealth], ...Object.entries(T.states)], changed, { 'aria-label': T.health })),
       instead(list, T.noNodes, all.length, ['node']) ?? (shown.length ? null : h('p', { class: 'quiet' }, T.nothingFits)),
-      h('ul', { class: 'rows' }, shown.map(row)),
+      rows(shown, row),
       all.length ? h('p', { class: 'quiet count', 'aria-live': 'polite' }, T.shown(shown.length, all.length)) : null,
     ];
   };

@@ -5,7 +5,7 @@ import { h } from '../lib/vdom.js';
 import { T } from '../lib/text.js';
 import { pathOf } from '../lib/api.js';
 import { drop, followObject, listHeader, listOrForm, objectForm, write } from '../lib/acl.js';
-import { area, button, facts, field, filterBar, input, instead, link, notice, searchField, tags } from '../lib/parts.js';
+import { area, button, facts, field, filterBar, input, instead, link, notice, rows, searchField, tags } from '../lib/parts.js';
 
 const MANAGEMENT = '00000000-0000-0000-0000-000000000001';
 // Beginnings of rules to write on from.
@@ -29,8 +29,8 @@ function list(view) {
       listHeader(view, 'policies'),
       instead(policies, T.noPolicies, policies.data?.length) ?? [
         filterBar(searchField(wanted, 'q', T.searchPolicies, changed)),
-        h('ul', { class: 'rows' }, shown.map((p) => h('li', { key: p.ID, class: 'row link' },
-          h('span', { class: 'name' }, link(['policies', p.ID], p.Name)), h('span', { class: 'cell wide quiet' }, p.Description), tags(p.Datacenters)))),
+        rows(shown, (p) => h('li', { key: p.ID, class: 'row link' },
+          h('span', { class: 'name' }, link(['policies', p.ID], p.Name)), h('span', { class: 'cell wide quiet' }, p.Description), tags(p.Datacenters))),
       ],
     ];
   };

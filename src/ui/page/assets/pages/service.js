@@ -3,7 +3,7 @@
 import { h } from '../lib/vdom.js';
 import { T } from '../lib/text.js';
 import { pathOf, place } from '../lib/api.js';
-import { badge, checks, copyable, facts, filterBar, header, instead, link, metadata, notice, rank, searchField, section, select, tags, trail, worst } from '../lib/parts.js';
+import { badge, checks, copyable, facts, filterBar, header, instead, link, metadata, notice, rank, rows, searchField, section, select, tags, trail, worst } from '../lib/parts.js';
 
 const DNS_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
 
@@ -24,7 +24,7 @@ export default function service(view, name) {
       instead(list, T.noInstances, all.length, ['service', 'node']) ?? [
         all.length > 5 ? filterBar(searchField(wanted, 'q', T.searchInstances, changed),
           select(wanted, 'health', [['', T.anyHealth], ...Object.entries(T.states)], changed, { 'aria-label': T.health })) : null,
-        section(T.instances(all.length), h('ul', { class: 'cards' }, shown.map((i) => instance(i, opened, view)))),
+        section(T.instances(all.length), rows(shown, (i) => instance(i, opened, view), 'cards')),
         section(T.reach, reach(name, known, self)),
       ],
     ];

@@ -2,7 +2,7 @@
 
 import { h } from '../lib/vdom.js';
 import { T } from '../lib/text.js';
-import { badge, filterBar, header, instead, link, searchField, select, rank, tags } from '../lib/parts.js';
+import { badge, filterBar, header, instead, link, rows, searchField, select, rank, tags } from '../lib/parts.js';
 import service from './service.js';
 
 const state = (s) => (s.ChecksCritical ? 'critical' : s.ChecksWarning ? 'warning' : 'passing');
@@ -25,7 +25,7 @@ export default function services(view) {
         known.length ? select(wanted, 'tag', [['', T.anyTag], ...known.map((t) => [t, t])], changed, { 'aria-label': T.tag }) : null,
       ),
       instead(list, T.noServices, all.length, ['service', 'node']) ?? (shown.length ? null : h('p', { class: 'quiet' }, T.nothingFits)),
-      h('ul', { class: 'rows' }, shown.map(row)),
+      rows(shown, row),
       all.length ? h('p', { class: 'quiet count', 'aria-live': 'polite' }, T.shown(shown.length, all.length)) : null,
     ];
   };

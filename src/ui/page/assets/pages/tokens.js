@@ -5,7 +5,7 @@ import { T } from '../lib/text.js';
 import { pathOf, put, token } from '../lib/api.js';
 import { goTo, linkTo } from '../lib/view.js';
 import { drop, followObject, identities, links, listHeader, listOrForm, objectForm, picker, write } from '../lib/acl.js';
-import { button, copyable, facts, field, filterBar, input, instead, link, notice, say, searchField, timeOf } from '../lib/parts.js';
+import { button, copyable, facts, field, filterBar, input, instead, link, notice, rows, say, searchField, timeOf } from '../lib/parts.js';
 
 const ANONYMOUS = '00000000-0000-0000-0000-000000000002';
 
@@ -24,13 +24,13 @@ function list(view) {
       listHeader(view, 'tokens'),
       instead(tokens, T.noTokens, tokens.data?.length) ?? [
         filterBar(searchField(wanted, 'q', T.searchTokens, changed)),
-        h('ul', { class: 'rows' }, shown.map((t) => h('li', { key: t.AccessorID || t.Hash, class: 'row link' },
+        rows(shown, (t) => h('li', { key: t.AccessorID || t.Hash, class: 'row link' },
           h('span', { class: 'name' }, t.AccessorID ? link(['tokens', t.AccessorID], t.Description || T.noDescription) : t.Description || T.legacyToken,
             t.Local ? h('span', { class: 'tag' }, T.local) : null, t.Legacy ? h('span', { class: 'tag' }, T.legacy) : null),
           h('span', { class: 'cell id mono quiet' }, t.AccessorID),
           links([...(t.Policies ?? []), ...(t.Roles ?? []), ...(t.ServiceIdentities ?? []).map((i) => ({ Name: T.serviceIdentity(i.ServiceName) })),
             ...(t.NodeIdentities ?? []).map((i) => ({ Name: T.nodeIdentity(i.NodeName) }))]),
-          t.ExpirationTime ? h('span', { class: 'cell' }, T.expires(timeOf(t.ExpirationTime))) : null))),
+          t.ExpirationTime ? h('span', { class: 'cell' }, T.expires(timeOf(t.ExpirationTime))) : null)),
       ],
     ];
   };
