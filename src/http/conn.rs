@@ -68,21 +68,38 @@ const HANDED_OUT: u8 = 4;
 const UNSENT: u8 = 8;
 /// Set beside the phase when the last request was the web page's.
 const BRIEF: u8 = 16;
-const FLAGS: u8 = HANDED_OUT | UNSENT | BRIEF;
+/// Set beside the phase while there is more of a request's body: what comes is no head, whatever the handler is doing.
+const BODY_COMING: u8 = 32;
+const FLAGS: u8 = HANDED_OUT | UNSENT | BRIEF | BODY_COMING;
 
 // Connection and handler are polled by the same task: loads and stores never race.
 impl SharedPhase {
     /// Enters a phase.
     pub fn set(&self, phase: Phase) {
-        let flags = self.0.load(Ordering::Relaxed) & FLAGS;
+        let kept = match phase {
+            Phase::Head => FLAGS & !BODY_COMING,
+            Phase::Handling | Phase::Body => FLAGS,
+        };
+        let flags = self.0.load(Ordering::Relaxed) & kept;
         self.0.store(phase as u8 | flags, Ordering::Relaxed);
     }
 
-    /// A handler starts.
-    pub fn hand_out(&self) {
+    /// A handler starts; `body` says whether the request has one.
+    pub fn hand_out(&self, body: bool) {
         let unsent = self.0.load(Ordering::Relaxed) & UNSENT;
         let phase = Phase::Handling as u8 | HANDED_OUT;
-        self.0.store(phase | unsent, Ordering::Relaxed);
+        let coming = if body { BODY_COMING } else { 0 };
+        self.0.store(phase | coming | unsent, Ordering::Relaxed);
+    }
+
+    /// All of the request's body was taken.
+    pub fn body_ended(&self) {
+        let value = self.0.load(Ordering::Relaxed);
+        self.0.store(value & !BODY_COMING, Ordering::Relaxed);
+    }
+
+    fn is_body_coming(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & BODY_COMING != 0
     }
 
     /// The request that is handled is the web page's: what follows it comes soon or over another connection.
@@ -239,6 +256,8 @@ impl Read for Conn {
                 let mut rewritten = None;
                 match this.phase.get() {
                     Phase::Body => this.reading = None,
+                    // hyper reads ahead of a handler that is busy with an earlier piece.
+                    Phase::Handling if this.phase.is_body_coming() => {}
                     // A head's time counts from its first byte, so its timer stays.
                     Phase::Head | Phase::Handling => {
                         if !this.begun {

@@ -198,6 +198,9 @@ impl RequestBody {
             self.phase.set(Phase::Body);
             let frame = self.incoming.frame().await;
             self.phase.set(Phase::Handling);
+            if frame.is_none() || self.incoming.is_end_stream() {
+                self.phase.body_ended();
+            }
             let Some(frame) = frame else {
                 return Ok(None);
             };

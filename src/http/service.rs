@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONNECTION, CONTENT_ENCODING,
     CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, VARY,
@@ -85,7 +85,7 @@ impl Service {
         self: Arc<Self>,
         incoming: hyper::Request<Incoming>,
     ) -> Result<OutResponse, Never> {
-        self.phase.hand_out();
+        self.phase.hand_out(!incoming.body().is_end_stream());
         if incoming.headers().contains_key(PAGE) {
             self.phase.set_brief();
         }

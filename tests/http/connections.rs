@@ -45,6 +45,29 @@ fn pipelined_requests_are_answered_in_order() {
     }
 }
 
+/// Whatever a body holds and however its pieces come, it is not taken for the head of a request.
+#[test]
+fn a_body_that_is_taken_piece_by_piece_is_not_touched() {
+    let server = Running::start();
+    let body: Vec<u8> = (0..300_000u32).map(|n| 0x20 + (n % 0x5f) as u8).collect();
+    let head = format!(
+        "PUT /v1/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let whole = [head.as_bytes(), &body].concat();
+    let stream = TcpStream::connect(server.addr).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let mut conn = BufReader::new(stream);
+    for round in 0..20 {
+        conn.get_mut().write_all(&whole).unwrap();
+        assert_eq!(read_response(&mut conn, false).unwrap().status, 200);
+        let taken = std::mem::take(&mut *server.stub.restored.lock().unwrap());
+        assert!(taken == body, "round {round}: another body");
+    }
+}
+
 #[test]
 fn a_blocking_query_wakes() {
     let server = Running::start();
