@@ -6,6 +6,20 @@ use super::authorizer::{Ask, Authorizer};
 use crate::structs::rpc::BoxFuture;
 use crate::structs::{Error, PERMISSION_DENIED, Result};
 
+/// What holds of a secret when nobody can be asked of it: no server, or not the primary datacenter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DownPolicy {
+    /// Everything is allowed.
+    Allow,
+    /// Everything is refused.
+    Deny,
+    /// What is remembered still holds; what is not is refused.
+    #[default]
+    ExtendCache,
+    /// As before, and what is remembered is used at once while it is asked for again.
+    AsyncCache,
+}
+
 /// Finds what a secret may do: a server in its own state, a client agent by asking servers.
 pub trait Resolver: Send + Sync {
     /// Whether anything is guarded at all.

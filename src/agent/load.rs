@@ -12,6 +12,7 @@ use log::{debug, warn};
 
 use super::check::{NewCheck, health_of_definition};
 use super::definition::RESERVED_SERVICE;
+use super::token::Which;
 use super::{Agent, Source, fetch_rate, maintenance, node_metadata, set_tokens};
 use crate::config::Config;
 use crate::structs::go::quote;
@@ -40,6 +41,8 @@ impl Agent {
         let known = self.local.checks();
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
         let tokens = set_tokens(&self.tokens, &new, self.persist.as_ref());
+        self.delegate
+            .set_replication_token(&self.tokens.get(Which::Replication));
         self.cache.set_rate(fetch_rate(&new));
         self.local.load_metadata(node_metadata(&new));
         self.local

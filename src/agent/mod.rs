@@ -135,6 +135,7 @@ impl Agent {
         let persistent = !config.dev_mode && !config.data_dir.is_empty();
         let persist = persistent.then(|| Persist::new(PathBuf::from(&config.data_dir)));
         set_tokens(&tokens, &config, persist.as_ref());
+        delegate.set_replication_token(&tokens.get(Which::Replication));
         let interval = config.check_update_interval;
         let local = Arc::new(State::new(identity, tokens.clone(), interval));
         local.load_metadata(node_metadata(&config));
@@ -282,6 +283,15 @@ impl Agent {
             r.runner.is_some() && kind == Some(CheckKind::Script)
         };
         (ttls.count(), running.values().filter(is_script).count())
+    }
+
+    /// Changes one of the agent's tokens while it runs; true when it differs from before.
+    pub fn set_token(&self, which: Which, token: &str) -> bool {
+        let changed = self.tokens.set(which, token, true);
+        if which == Which::Replication {
+            self.delegate.set_replication_token(token);
+        }
+        changed
     }
 
     /// Keeps the tokens that were set for the next start, if that is wanted.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::acl::{self, ANONYMOUS_SECRET, Authorizer, Resolver};
+use crate::acl::{self, ANONYMOUS_SECRET, Authorizer, DownPolicy, Resolver};
 use crate::drive::{self, Handle};
 use crate::sorted;
 use crate::structs::go::List;
@@ -17,20 +17,6 @@ use crate::structs::{
     ACL_NOT_FOUND, ACLLink, ACLPolicy, ACLPolicyBatchGetRequest, ACLRole, ACLRoleBatchGetRequest,
     ACLSpecificRequest, ACLToken, ACLTokenGetRequest, Error, QueryOptions, Result,
 };
-
-/// What holds when no server can be asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DownPolicy {
-    /// Everything is allowed.
-    Allow,
-    /// Everything is refused.
-    Deny,
-    /// What is remembered still holds; what is not is refused.
-    #[default]
-    ExtendCache,
-    /// As before, and what is remembered is used at once while it is asked for again.
-    AsyncCache,
-}
 
 /// How access control is set up.
 #[derive(Clone, Debug)]

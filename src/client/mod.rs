@@ -23,7 +23,7 @@ use crate::net::pool::Pool;
 use crate::serf::Area;
 use crate::serf::join::Joiner;
 
-pub use acl::{AclOptions, DownPolicy, RemoteResolver};
+pub use acl::{AclOptions, RemoteResolver};
 pub use start::Running;
 
 use servers::Servers;

@@ -11,10 +11,6 @@ pub fn unsupported(config: &Config) -> Vec<String> {
     let joins = |list: &[String]| !list.is_empty();
     let faults: &[(bool, &str)] = &[
         (
-            config.primary_datacenter != config.datacenter,
-            "federation is not supported yet: remove 'primary_datacenter' or set it to the own datacenter",
-        ),
-        (
             joins(&config.primary_gateways),
             "mesh gateways are not supported yet: remove 'primary_gateways'",
         ),

@@ -88,7 +88,9 @@ async fn bootstrap(ctx: &Ctx, _req: &mut Request) -> Result<Response, HttpError>
 
 async fn replication(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     enabled(ctx)?;
-    let (datacenter, options) = ask(ctx, req)?;
+    let (datacenter, mut options) = ask(ctx, req)?;
+    // Only the leader knows.
+    options.allow_stale = false;
     let args = DCSpecificRequest {
         datacenter,
         options,

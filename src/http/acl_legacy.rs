@@ -80,10 +80,18 @@ async fn destroy(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     Response::json(&true)
 }
 
+/// Tokens of before 1.4 are those of the primary datacenter, unless another is asked for.
+fn datacenter(ctx: &Ctx, req: &Request) -> String {
+    match req.query.value("dc") {
+        "" => ctx.settings.primary_datacenter.clone(),
+        _ => req.datacenter(ctx),
+    }
+}
+
 async fn found(ctx: &Ctx, req: &mut Request) -> Result<IndexedACLs, HttpError> {
     let options = req.query_options(ctx)?;
     let args = ACLSpecificRequest {
-        datacenter: req.datacenter(ctx),
+        datacenter: datacenter(ctx, req),
         acl: req.rest_or("Missing ACL")?,
         options,
     };
@@ -113,7 +121,7 @@ async fn list(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
     enabled(ctx)?;
     let options = req.query_options(ctx)?;
     let args = DCSpecificRequest {
-        datacenter: req.datacenter(ctx),
+        datacenter: datacenter(ctx, req),
         options,
         ..DCSpecificRequest::default()
     };

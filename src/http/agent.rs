@@ -134,7 +134,7 @@ async fn token(ctx: &Ctx, req: &mut Request) -> Result<Response, HttpError> {
         let text = format!("Token {} is unknown", quote(&which));
         return Err(HttpError::not_found(text));
     };
-    let changed = agent.tokens.set(slot, &body.token, true);
+    let changed = agent.set_token(slot, &body.token);
     agent.persist_tokens().await;
     if changed && matches!(slot, Which::Default | Which::Agent) {
         agent.local.trigger().full();

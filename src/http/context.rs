@@ -48,6 +48,8 @@ pub struct Settings {
     pub node_name: String,
     /// This agent's datacenter.
     pub datacenter: String,
+    /// The datacenter that ACLs are written in.
+    pub primary_datacenter: String,
     /// This agent runs a server.
     pub server: bool,
     /// Indent every answer (`-dev`).
@@ -85,6 +87,7 @@ impl Default for Settings {
         Self {
             node_name: String::new(),
             datacenter: "dc1".to_owned(),
+            primary_datacenter: "dc1".to_owned(),
             server: true,
             pretty: false,
             coordinates: true,

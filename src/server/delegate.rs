@@ -29,6 +29,16 @@ macro_rules! dispatch {
 impl Server {
     /// Answers a call here.
     pub(super) fn dispatch(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+        if !self.is_secondary() {
+            return self.dispatch_prepared(request);
+        }
+        Box::pin(async move {
+            self.prepare(request.routed().token()).await;
+            self.dispatch_prepared(request).await
+        })
+    }
+
+    fn dispatch_prepared(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
         dispatch!(self, request, {
             AclApply => acl_apply,
             AclAuthMethodDelete => acl_auth_method_delete,
@@ -135,6 +145,10 @@ impl Server {
 impl Server {
     /// Has a call answered, whoever asks.
     pub(super) fn carry(&self, request: Request) -> BoxFuture<'_, Result<Reply>> {
+        let request = match self.toward_primary(request) {
+            Ok(request) => request,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
         if self.is_answered_here(&request) {
             return self.dispatch(request);
         }
@@ -236,6 +250,10 @@ impl Delegate for Server {
             self.leave_cluster().await;
             Ok(())
         })
+    }
+
+    fn set_replication_token(&self, token: &str) {
+        self.replication.set_token(token);
     }
 
     fn stats(&self) -> BoxFuture<'_, Stats> {

@@ -1,4 +1,5 @@
-//! The leader's duties: catching up, its own registration, session TTLs, tombstones, members, servers.
+//! The leader's duties: catching up, its own registration, session TTLs, tombstones, members, servers, and in a
+//! secondary datacenter the copying of ACLs from the primary.
 //!
 //! Everything here begins with leadership and ends with it; an idle leader wakes for a due session or
 //! tombstone and once a minute to compare the members with the catalog, and writes only a difference.
@@ -68,6 +69,7 @@ impl Server {
         self.session_timers.clear_all();
         self.tombstones.clear();
         self.autopilot.clear();
+        self.replication.clear();
     }
 
     /// Leads until dropped.
@@ -79,6 +81,7 @@ impl Server {
         // None of them ends, and none waits for another.
         self.run_timers()
             .or(self.run_token_care())
+            .or(self.run_acl_replication())
             .or(self.run_reconciliation())
             .or(self.run_autopilot())
             .await;

@@ -123,6 +123,8 @@ pub struct Server {
     leader_era: Era,
     turn: wan::Turn,
     authorizers: acl::Authorizers,
+    remote: acl::Remote,
+    replication: acl::Replication,
     session_timers: SessionTimers,
     tombstones: TombstoneGc,
     /// Coordinates of nodes by lower-case name: soft state, kept out of the log.
@@ -169,6 +171,8 @@ impl Server {
             leader_era: Era::default(),
             turn: wan::Turn::default(),
             authorizers: acl::Authorizers::default(),
+            remote: acl::Remote::default(),
+            replication: acl::Replication::default(),
             session_timers: SessionTimers::default(),
             tombstones: TombstoneGc::default(),
             coordinates: Mutex::default(),

@@ -178,6 +178,7 @@ impl Server {
     ) -> Result<(QueryMeta, T)> {
         metrics::RPC_QUERY.incr();
         self.make_consistent(options).await?;
+        self.prepare(&options.token).await;
         if options.min_query_index == 0 {
             let (_, authorizer) = who()?;
             if let Some((index, data)) = known(&authorizer)? {
@@ -210,6 +211,7 @@ impl Server {
             let epoch = self.state.epoch();
             let mut watch = WatchSet::new();
             // Asked anew each time: the query ends when its token does.
+            self.prepare(&options.token).await;
             let (ends, authorizer) = who()?;
             let index = {
                 let state = self.state.read()?;

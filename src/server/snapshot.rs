@@ -43,6 +43,7 @@ impl Server {
             };
             self.make_consistent(&options).await?;
         }
+        self.prepare(&request.token).await;
         self.require(&request.token, Ask::WriteScalar(Scalar::Acl))?;
         let _timed = Timed::start(&metrics::RAFT_TAKE_SNAPSHOT);
         // A view begun now may be older than what the core has cut from its log, or hold entries that the core
@@ -94,6 +95,7 @@ impl Server {
                 .await
                 .map_err(|e| e.plain());
         }
+        self.prepare(&request.token).await;
         self.require(&request.token, Ask::WriteScalar(Scalar::Acl))?;
         self.wait_for_leader().await?;
         let dir = self.options.temp_dir.clone();

@@ -114,6 +114,9 @@ impl Running {
         }
         let leadership = server.start(runtime, shutdown.clone());
         tasks.push(runtime.spawn(server.clone().bootstrap()));
+        if server.is_secondary() {
+            tasks.push(runtime.spawn(server.clone().refresh_secrets()));
+        }
         Ok(Self {
             server,
             raft,

@@ -66,6 +66,11 @@ impl Server {
         if gone && self.is_elsewhere(&meta.datacenter) {
             self.peers.close(meta.rpc);
         }
+        let came = matches!(change, Change::Join | Change::Update);
+        if came && meta.datacenter == self.options.acl.primary_datacenter {
+            self.replication.begin_anew();
+            self.remote.forget_without_primary();
+        }
     }
 
     /// Whether a datacenter that a request names is another one; empty means this one.
@@ -147,7 +152,8 @@ impl Server {
     /// A token that counts only in this datacenter is not sent to others, which take the call for anonymous.
     fn keep_local_token(&self, request: &mut Request) -> Result<()> {
         let token = request.routed().token();
-        if !self.options.acl.enabled || token.is_empty() {
+        // What the primary says of a token it says of one that counts everywhere.
+        if !self.options.acl.enabled || token.is_empty() || self.asks_primary()? {
             return Ok(());
         }
         if self.valid_token(token)?.is_some_and(|token| token.local) {

@@ -11,6 +11,9 @@ pub trait Routed {
         ""
     }
 
+    /// Has the servers of another datacenter asked.
+    fn set_datacenter(&mut self, _datacenter: String) {}
+
     /// How to read, for the methods that read.
     fn options(&self) -> Option<&QueryOptions> {
         None
@@ -40,6 +43,9 @@ macro_rules! reading {
             fn datacenter(&self) -> &str {
                 &self.datacenter
             }
+            fn set_datacenter(&mut self, datacenter: String) {
+                self.datacenter = datacenter;
+            }
             fn options(&self) -> Option<&QueryOptions> {
                 Some(&self.options)
             }
@@ -55,6 +61,9 @@ macro_rules! writing {
         $(impl Routed for $args {
             fn datacenter(&self) -> &str {
                 &self.datacenter
+            }
+            fn set_datacenter(&mut self, datacenter: String) {
+                self.datacenter = datacenter;
             }
             fn token(&self) -> &str {
                 &self.token
@@ -135,6 +144,9 @@ impl Routed for () {}
 impl<T: Routed> Routed for Box<T> {
     fn datacenter(&self) -> &str {
         (**self).datacenter()
+    }
+    fn set_datacenter(&mut self, datacenter: String) {
+        (**self).set_datacenter(datacenter);
     }
     fn options(&self) -> Option<&QueryOptions> {
         (**self).options()

@@ -385,6 +385,9 @@ pub trait Delegate: Send + Sync {
     /// Leaves the pools gracefully, before the process ends.
     fn leave(&self) -> BoxFuture<'_, Result<()>>;
 
+    /// Takes the secret that access control is copied from the primary datacenter with; only servers need it.
+    fn set_replication_token(&self, _token: &str) {}
+
     /// The figures of `consul info` that the delegate knows: `consul`, `raft`, `serf_lan`, `serf_wan`.
     fn stats(&self) -> BoxFuture<'_, Stats>;
 }

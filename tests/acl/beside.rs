@@ -33,6 +33,27 @@ impl Side<'_> {
         Agent::start_as(&self.plan(1, "c1", acl), &join)
     }
 
+    /// Starts the only server of a datacenter whose ACLs are that server's, which it joins over the WAN.
+    pub fn secondary(&self, acl: &str) -> Agent {
+        let role = format!(
+            "\"node_id\": \"00000000-0000-4000-8000-000000000003\", \"server\": true, \"bootstrap_expect\": 1, \
+             \"datacenter\": \"dc2\", \"primary_datacenter\": \"dc1\", \
+             \"retry_join_wan\": [\"{}:{SERF_WAN}\"], \"retry_interval_wan\": \"1s\",",
+            self.net.ip(self.first)
+        );
+        Agent::start_as(&self.plan(2, "f1", acl), &role)
+    }
+
+    /// Starts a client agent of that datacenter.
+    pub fn secondary_client(&self, acl: &str) -> Agent {
+        let join = format!(
+            "\"node_id\": \"00000000-0000-4000-8000-000000000004\", \"datacenter\": \"dc2\", \
+             \"primary_datacenter\": \"dc1\", \"retry_join\": [\"{}:{SERF_LAN}\"], \"retry_interval\": \"1s\",",
+            self.net.ip(self.first + 2)
+        );
+        Agent::start_as(&self.plan(3, "c2", acl), &join)
+    }
+
     /// Starts the only server of another datacenter, which joins that server's over the WAN.
     pub fn server_of(&self, datacenter: &str, acl: &str) -> Agent {
         let role = format!(

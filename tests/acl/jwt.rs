@@ -33,7 +33,7 @@ fn body_of(pem: &str) -> Vec<u8> {
 }
 
 /// A key that signs, and how others know it.
-enum Signer {
+pub enum Signer {
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -47,7 +47,8 @@ impl Signer {
         Signer::P256(key.unwrap())
     }
 
-    fn fresh(algorithm: &str) -> Signer {
+    /// A new key for an algorithm.
+    pub fn fresh(algorithm: &str) -> Signer {
         let random = SystemRandom::new();
         let ec = |how| {
             let pkcs8 = EcdsaKeyPair::generate_pkcs8(how, &random).unwrap();
@@ -79,7 +80,7 @@ impl Signer {
     }
 
     /// `SubjectPublicKeyInfo` in PEM.
-    fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         let head: &[u8] = match self {
             Signer::P256(_) => &[
                 0x30, 0x59, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86,
@@ -120,7 +121,8 @@ impl Signer {
     }
 
     /// A signed token with these claims.
-    fn sign(&self, claims: &str) -> String {
+    /// A token with claims.
+    pub fn sign(&self, claims: &str) -> String {
         let header = format!("{{\"alg\":\"{}\",\"typ\":\"JWT\"}}", self.algorithm());
         let text = [header.as_str(), claims].map(|part| BASE64URL_NOPAD.encode(part.as_bytes()));
         let message = text.join(".");

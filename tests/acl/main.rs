@@ -15,6 +15,8 @@ mod matrix;
 mod mixed;
 mod modern;
 mod names;
+mod replication;
+mod secondary;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     tests.extend(away::tests());
     tests.extend(elsewhere::tests());
     tests.extend(jwt::tests());
+    tests.extend(secondary::tests());
+    tests.extend(replication::tests());
     common::harness::main(tests)
 }
 
@@ -72,6 +76,15 @@ impl Api {
         {
             Ok(answer) => (answer.status, answer.text()),
             Err(e) => (0, e.to_string()),
+        }
+    }
+
+    /// Asks as the master token with a body of any bytes; status and body.
+    pub fn raw(&mut self, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let headers = [("X-Consul-Token".to_owned(), MASTER.to_owned())];
+        match self.client.request(method, target, &headers, body) {
+            Ok(answer) => (answer.status, answer.body),
+            Err(e) => (0, e.to_string().into_bytes()),
         }
     }
 

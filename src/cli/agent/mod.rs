@@ -129,7 +129,6 @@ mod tests {
         for (settings, name) in [
             ("verify_outgoing = true", "verify_outgoing"),
             ("verify_incoming_rpc = true", "verify_incoming_rpc"),
-            ("primary_datacenter = \"elsewhere\"", "primary_datacenter"),
             ("ports { server = -1 }", "ports.server"),
             ("ports { serf_lan = -1 }", "ports.serf_lan"),
         ] {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::acl::DownPolicy;
 use crate::config::{Config, Limits, ListenAddr};
 use crate::drive::Rate;
 use crate::net::dial::errno_text;
@@ -201,17 +202,28 @@ pub fn client_acl(config: &Config) -> client::AclOptions {
         enabled: acl.enabled,
         datacenter: config.datacenter.clone(),
         default_policy: default_policy(config),
-        down_policy: match acl.down_policy.as_str() {
-            "allow" => client::DownPolicy::Allow,
-            "deny" => client::DownPolicy::Deny,
-            "async-cache" => client::DownPolicy::AsyncCache,
-            _ => client::DownPolicy::ExtendCache,
-        },
-        ttl: acl.token_ttl.min(acl.policy_ttl).min(match acl.role_ttl {
-            Duration::ZERO => acl.policy_ttl,
-            set => set,
-        }),
+        down_policy: down_policy(config),
+        ttl: acl_ttl(config),
     }
+}
+
+/// What holds of a secret when nobody can be asked of it.
+fn down_policy(config: &Config) -> DownPolicy {
+    match config.acl.down_policy.as_str() {
+        "allow" => DownPolicy::Allow,
+        "deny" => DownPolicy::Deny,
+        "async-cache" => DownPolicy::AsyncCache,
+        _ => DownPolicy::ExtendCache,
+    }
+}
+
+/// How long what others say of a secret is remembered.
+fn acl_ttl(config: &Config) -> Duration {
+    let acl = &config.acl;
+    acl.token_ttl.min(acl.policy_ttl).min(match acl.role_ttl {
+        Duration::ZERO => acl.policy_ttl,
+        set => set,
+    })
 }
 
 /// How access control is set up.
@@ -223,6 +235,10 @@ fn acl(config: &Config) -> server::acl::Options {
         enable_key_list_policy: acl.enable_key_list_policy,
         master_token: acl.tokens.master.clone(),
         policy_ttl: acl.policy_ttl,
+        primary_datacenter: config.primary_datacenter.clone(),
+        token_replication: acl.token_replication,
+        ttl: acl_ttl(config),
+        down_policy: down_policy(config),
     }
 }
 
@@ -282,6 +298,7 @@ pub fn http(config: &Config) -> Result<http::Settings, String> {
     Ok(http::Settings {
         node_name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
+        primary_datacenter: config.primary_datacenter.clone(),
         server: config.server,
         pretty: config.dev_mode,
         coordinates: !config.disable_coordinates,

@@ -45,6 +45,10 @@ impl Server {
             return Ok(());
         }
         log::info!(target: "agent.server", "initializing acls");
+        if self.is_secondary() {
+            // All there is comes from the primary datacenter.
+            return Ok(());
+        }
         self.ensure_management_policy().await?;
         self.ensure_master_token().await?;
         self.ensure_anonymous_token().await
@@ -138,14 +142,15 @@ impl Server {
 
     /// Tends tokens whenever one ends or any is changed, until dropped. It sleeps as long as nothing does.
     pub(in crate::server) async fn run_token_care(&self) {
-        if !self.options.acl.enabled {
+        if !self.options.acl.enabled || !self.has_local_tokens() {
             return std::future::pending().await;
         }
         loop {
             self.tend_tokens().await;
             let mut watch = WatchSet::new();
             let next = self.state.read().map_err(Error::from);
-            let next = next.and_then(|state| Ok(state.acl_next_expiration(&mut watch)?));
+            let next = next
+                .and_then(|state| Ok(state.acl_next_expiration(&mut watch, self.is_secondary())?));
             let due = match next {
                 // One more second, since parts of seconds do not count here.
                 Ok(Some(at)) => Some((at + 1).saturating_sub(wall_now().unix())),
@@ -168,10 +173,14 @@ impl Server {
         }
     }
 
-    /// Deletes tokens that ended and gives tokens of before 1.4 what they lack; a failure is tried again.
+    /// Deletes tokens that ended and gives tokens of before 1.4 what they lack; a failure is tried again. In a
+    /// secondary datacenter what counts in all is the primary's affair.
     async fn tend_tokens(&self) {
         if let Err(error) = self.reap_tokens().await {
             log::error!(target: "agent.leader", error:%; "error reaping expired ACL tokens");
+        }
+        if self.is_secondary() {
+            return;
         }
         if let Err(error) = self.upgrade_tokens().await {
             log::error!(target: "agent.leader", error:%; "failed to upgrade legacy ACL tokens");
@@ -180,7 +189,10 @@ impl Server {
 
     async fn reap_tokens(&self) -> Result<()> {
         loop {
-            let due = self.state.read()?.acl_tokens_expired(wall_now())?;
+            let due = self
+                .state
+                .read()?
+                .acl_tokens_expired(wall_now(), self.is_secondary())?;
             if due.is_empty() {
                 return Ok(());
             }

@@ -10,23 +10,30 @@ mod filter;
 mod hash;
 mod init;
 pub(super) mod jwt;
+mod primary;
+mod remote;
+mod replication;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Server;
-use crate::acl::{self, Ask, Authorizer, Resolver, Scalar};
+use crate::acl::{self, Ask, Authorizer, DownPolicy, Resolver, Scalar};
 use crate::drive;
 use crate::store::{Read, WatchSet};
-use crate::structs::go::GoTime;
+use crate::structs::go::{GoTime, List};
 use crate::structs::rpc::BoxFuture;
 use crate::structs::{
-    ACL_DISABLED, ACL_NOT_FOUND, ACLPolicy, ACLRole, ACLToken, Error, PERMISSION_DENIED, Result,
+    ACL_DISABLED, ACL_NOT_FOUND, ACLLink, ACLPolicy, ACLRole, ACLToken, Error, PERMISSION_DENIED,
+    Result,
 };
 
 pub(super) use filter::{Visible, retain};
 pub(super) use hash::{policy_hash, role_hash, token_hash};
 pub(super) use init::{is_uuid, management_token};
+pub(super) use remote::Remote;
+use remote::Said;
+pub(super) use replication::Replication;
 
 /// How access control is set up.
 #[derive(Clone, Debug, Default)]
@@ -41,13 +48,22 @@ pub struct Options {
     pub master_token: String,
     /// How long a client agent may remember what a token of before 1.4 may do.
     pub policy_ttl: std::time::Duration,
+    /// The datacenter that policies, roles and tokens are written in; empty if it is this one.
+    pub primary_datacenter: String,
+    /// Tokens are copied from the primary datacenter, not only policies and roles.
+    pub token_replication: bool,
+    /// How long what the primary datacenter says of a secret is remembered.
+    pub ttl: std::time::Duration,
+    /// What holds when the primary datacenter cannot be asked.
+    pub down_policy: DownPolicy,
 }
 
 /// Authorizers remembered at most.
 const MAX_REMEMBERED: usize = 4096;
 
 struct Remembered {
-    version: u64,
+    /// Of the state, and of what the primary datacenter said.
+    version: (u64, u64),
     ends: Option<GoTime>,
     authorizer: Arc<Authorizer>,
 }
@@ -107,7 +123,7 @@ impl Server {
             return Ok((None, self.open_authorizer()));
         }
         // Asked first: what is read afterwards is at least as new.
-        let version = self.state.acl_version();
+        let version = (self.state.acl_version(), self.remote.version());
         {
             let known = self.authorizers.lock();
             if let Some(found) = known.get(secret)
@@ -183,19 +199,42 @@ impl Server {
         } else {
             secret
         };
-        let state = self.state.read()?;
-        let (_, token) = state.acl_token_by_secret(&mut WatchSet::new(), secret)?;
+        let token = if self.asks_primary()? {
+            match self.said_of(secret) {
+                Said::Token(known) => Some(known.token.clone()),
+                Said::Nobody | Said::Down(_) => None,
+            }
+        } else {
+            let state = self.state.read()?;
+            state.acl_token_by_secret(&mut WatchSet::new(), secret)?.1
+        };
         Ok(token.filter(|token| !token.is_expired(wall_now())))
     }
 
     fn compile(&self, secret: &str) -> Result<(Option<GoTime>, Authorizer)> {
         let default = self.options.acl.default_policy;
+        let said = match self.asks_primary()? {
+            true => self.said_of(secret),
+            false => Said::Nobody,
+        };
+        if let Said::Down(decision) = said {
+            return Ok((None, Authorizer::fixed(decision)));
+        }
         let Some(token) = self.valid_token(secret)? else {
             if secret.is_empty() || secret == acl::ANONYMOUS_SECRET {
                 return Ok((None, Authorizer::fixed(default)));
             }
             return Err(Error::new(ACL_NOT_FOUND));
         };
+        let here = &self.options.datacenter;
+        let linked = match &said {
+            Said::Token(known) => known.linked.as_ref(),
+            _ => None,
+        };
+        if let Some((roles, policies)) = linked {
+            let authorizer = acl::compile(&token, roles, policies, here, default)?;
+            return Ok((token.expiration_time, authorizer));
+        }
         let state = self.state.read()?;
         let roles = self.roles_of(&state, &token)?;
         let links = token.policies.iter().flatten();
@@ -205,7 +244,6 @@ impl Server {
             let (_, found) = state.acl_object::<ACLPolicy>(&mut WatchSet::new(), &link.id)?;
             policies.extend(found);
         }
-        let here = &self.options.datacenter;
         let authorizer = acl::compile(&token, &roles, &policies, here, default)?;
         Ok((token.expiration_time, authorizer))
     }
@@ -233,8 +271,16 @@ impl Resolver for Server {
     }
 
     fn resolve<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Result<Arc<Authorizer>>> {
-        Box::pin(async move { self.authorizer(secret) })
+        Box::pin(async move {
+            self.prepare(secret).await;
+            self.authorizer(secret)
+        })
     }
+}
+
+/// The IDs of links.
+fn ids(links: &List<ACLLink>) -> Vec<String> {
+    links.iter().flatten().map(|link| link.id.clone()).collect()
 }
 
 /// The refusal that everybody knows.

@@ -70,6 +70,7 @@ impl Rest {
             For::Caller => &server.reading.callers,
         };
         let place = places.acquire_arc().await;
+        server.prepare(token).await;
         Ok(Rest {
             view: server.state.view(drive::now() - server.options.clock)?,
             authorizer: server.authorizer(token)?,

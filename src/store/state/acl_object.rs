@@ -5,7 +5,7 @@
 
 use super::Read;
 use super::node::lower;
-use super::tx::{Cmd, Fail, Tx, index_of, object, objects, pack};
+use super::tx::{Cmd, Fail, Tx, each, index_of, object, objects, pack};
 use crate::codec::{Deserialize, Serialize};
 use crate::store::error::StoreError;
 use crate::store::watch::{Table, WatchSet};
@@ -172,6 +172,28 @@ impl Read {
             ws.table(T::TABLE.table());
             Ok((index_of(conn, T::INDEX)?, by_name(conn, name)?))
         })
+    }
+
+    /// What is made of each object, by ID.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn acl_each_object<T: Object, U>(
+        &self,
+        make: impl Fn(T) -> U,
+    ) -> Result<Vec<U>, StoreError> {
+        self.run(&mut WatchSet::new(), |conn, _| {
+            let sql = "SELECT data FROM acl_objects WHERE kind = ?1 ORDER BY id";
+            each(conn, sql, params![T::KIND], make)
+        })
+    }
+
+    /// The index of a table of objects; 0 if there never was one.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn acl_objects_index<T: Object>(&self) -> Result<u64, StoreError> {
+        self.index(T::INDEX)
     }
 
     /// All objects, or those of a name, by ID; and the index of their table.

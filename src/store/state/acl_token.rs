@@ -11,7 +11,7 @@ use super::Read;
 use super::acl::BOOTSTRAP;
 use super::acl_object::{self, Object};
 use super::node::lower;
-use super::tx::{Cmd, Fail, Tx, index_of, object, objects, pack};
+use super::tx::{Cmd, Fail, Tx, each, index_of, object, objects, pack};
 use crate::store::error::StoreError;
 use crate::store::watch::{Table, WatchSet};
 use crate::structs::go::GoTime;
@@ -280,6 +280,29 @@ impl Read {
         })
     }
 
+    /// What is made of each token that counts in all datacenters, by accessor.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn acl_each_global_token<U>(
+        &self,
+        make: impl Fn(ACLToken) -> U,
+    ) -> Result<Vec<U>, StoreError> {
+        self.run(&mut WatchSet::new(), |conn, _| {
+            let sql =
+                "SELECT data FROM acl_tokens WHERE NOT local AND accessor <> '' ORDER BY accessor";
+            each(conn, sql, [], make)
+        })
+    }
+
+    /// The index of the table of tokens; 0 if there never was one.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn acl_tokens_index(&self) -> Result<u64, StoreError> {
+        self.index(INDEX)
+    }
+
     /// A role with the names of its policies.
     ///
     /// # Errors
@@ -291,28 +314,36 @@ impl Read {
         })
     }
 
-    /// Tokens that ended by `now`, some of them if there are many.
+    /// Tokens that ended by `now`, some of them if there are many; only those of this datacenter alone if `local`.
     ///
     /// # Errors
     /// The disk's.
-    pub fn acl_tokens_expired(&self, now: GoTime) -> Result<Vec<ACLToken>, StoreError> {
+    pub fn acl_tokens_expired(
+        &self,
+        now: GoTime,
+        local: bool,
+    ) -> Result<Vec<ACLToken>, StoreError> {
         self.run(&mut WatchSet::new(), |conn, _| {
             let sql = "SELECT data FROM acl_tokens WHERE expires <> 0 AND expires <= ?1
-                       ORDER BY expires LIMIT ?2";
-            let due: Vec<ACLToken> = objects(conn, sql, params![now.unix(), BATCH])?;
+                       AND local >= ?3 ORDER BY expires LIMIT ?2";
+            let due: Vec<ACLToken> = objects(conn, sql, params![now.unix(), BATCH, local])?;
             Ok(due.into_iter().filter(|t| t.is_expired(now)).collect())
         })
     }
 
-    /// When the next token ends, in seconds since the Unix epoch.
+    /// When the next token ends, in seconds since the Unix epoch; the next one of this datacenter alone if `local`.
     ///
     /// # Errors
     /// The disk's.
-    pub fn acl_next_expiration(&self, ws: &mut WatchSet) -> Result<Option<i64>, StoreError> {
+    pub fn acl_next_expiration(
+        &self,
+        ws: &mut WatchSet,
+        local: bool,
+    ) -> Result<Option<i64>, StoreError> {
         self.run(ws, |conn, ws| {
             ws.table(Table::AclTokens);
-            let sql = "SELECT min(expires) FROM acl_tokens WHERE expires <> 0";
-            Ok(conn.prepare_cached(sql)?.query_row([], |r| r.get(0))?)
+            let sql = "SELECT min(expires) FROM acl_tokens WHERE expires <> 0 AND local >= ?1";
+            Ok(conn.prepare_cached(sql)?.query_row([local], |r| r.get(0))?)
         })
     }
 

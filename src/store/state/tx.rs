@@ -210,11 +210,21 @@ pub fn objects<T: Deserialize + Default>(
     sql: &str,
     params: impl rusqlite::Params,
 ) -> Cmd<Vec<T>> {
+    each(conn, sql, params, |object| object)
+}
+
+/// What is made of each object that a query yields in its first column; no two objects are in memory at once.
+pub fn each<T: Deserialize + Default, U>(
+    conn: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+    make: impl Fn(T) -> U,
+) -> Cmd<Vec<U>> {
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
-        out.push(unpack(row.get_ref(0)?.as_bytes().map_err(from_sql)?)?);
+        out.push(make(unpack(row.get_ref(0)?.as_bytes().map_err(from_sql)?)?));
     }
     Ok(out)
 }

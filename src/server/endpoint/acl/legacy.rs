@@ -98,6 +98,7 @@ impl Server {
         self.acl_enabled()?;
         self.check_datacenter(&request.datacenter)?;
         self.make_consistent(&request.options).await?;
+        self.prepare(&request.acl).await;
         let Some(token) = self.valid_token(&request.acl)? else {
             return Err(Error::new(ACL_NOT_FOUND));
         };

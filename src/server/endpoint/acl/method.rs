@@ -74,6 +74,11 @@ impl Server {
             method.name = known.name;
         }
         let settings = check(&method)?;
+        if method.token_locality == "global" && self.is_secondary() {
+            return fail(
+                "Invalid Auth Method: TokenLocality 'global' can only be used in the primary datacenter",
+            );
+        }
         super::outside::check(&settings.source)
             .await
             .map_err(|e| Error::from(format!("Invalid Auth Method: {e}")))?;

@@ -77,14 +77,14 @@ impl Server {
         }
     }
 
-    /// `ACL.ReplicationStatus`. The primary datacenter copies nothing.
+    /// `ACL.ReplicationStatus`, which the leader knows. The primary datacenter copies nothing.
     pub(crate) async fn acl_replication_status(
         &self,
         request: DCSpecificRequest,
     ) -> Result<ACLReplicationStatus> {
         self.acl_enabled()?;
         self.check_datacenter(&request.datacenter)?;
-        Ok(ACLReplicationStatus::default())
+        Ok(self.replication.status())
     }
 
     /// `ACL.Authorize`.
