@@ -1,11 +1,12 @@
 //! The smoke test: a development agent with key/value store, DNS and a check; then a server that is killed and
-//! started again. Run natively (with the sinks of metrics besides), and under qemu-user for every binary that `cross/build` has left in `target/dist`.
+//! started again. Run natively (with the sinks of metrics and the log besides), and under qemu-user for every binary that `cross/build` has left in `target/dist`.
 //!
 //! A target without a binary or without its emulator is skipped, loudly. `SMOKE_DIST=/path` names another
 //! directory of binaries.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod json_log;
 mod sinks;
 
 use std::fs;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             smoke(&consul_lite());
             Outcome::Passed
         }),
+        Test::new("json_log_is_json", json_log::nothing_but_json),
         Test::new("metrics_reach_every_sink", sinks::every_sink),
     ];
     let table = fs::read_to_string(project_dir().join("cross/targets")).expect("cross/targets");

@@ -219,6 +219,14 @@ impl Process {
         Ok(())
     }
 
+    /// Tells whoever started it how far it is; a log of JSON is nothing but JSON.
+    fn say(&self, text: &str) {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        if !config.log.json {
+            println!("{text}");
+        }
+    }
+
     /// Serves until the end.
     async fn live(mut self) -> End {
         if let Err(why) = self.join_at_start().await {
@@ -226,7 +234,7 @@ impl Process {
             self.stop().await;
             return End::Stopped;
         }
-        println!("==> Consul agent running!");
+        self.say("==> Consul agent running!");
         self.start_retry_join();
         self.notify.send(notify::READY);
         let end = loop {
@@ -283,7 +291,11 @@ impl Process {
             if join.start_join.is_empty() {
                 continue;
             }
-            println!("==> Joining cluster{}...", if wan { " -wan" } else { "" });
+            self.say(if wan {
+                "==> Joining cluster -wan..."
+            } else {
+                "==> Joining cluster..."
+            });
             let joined = self
                 .agent
                 .delegate
