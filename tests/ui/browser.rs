@@ -12,7 +12,7 @@ use crate::common::harness::Outcome;
 use crate::common::{cache_dir, project_dir};
 
 /// A scenario that takes longer is stopped.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 
 static PLACE: Mutex<Option<Result<PathBuf, String>>> = Mutex::new(None);
 
