@@ -16,10 +16,11 @@ use smol::future::FutureExt;
 use self::kind::Copied;
 use super::wall_now;
 use crate::acl::replication::{Plan, Progress, batches, plan};
+use crate::codec::Serialize;
 use crate::drive::{self, Limiter, Rate};
 use crate::server::Server;
 use crate::server::forward::Era;
-use crate::structs::rpc::{Reply, Request};
+use crate::structs::rpc::{BoxFuture, Reply, Request};
 use crate::structs::{
     ACLPolicy, ACLReplicationStatus, ACLRole, ACLToken, Error, QueryMeta, QueryOptions, Result,
 };
@@ -213,15 +214,14 @@ impl Server {
     async fn delete_copies<T: Copied>(&self, ids: Vec<String>) -> Result<()> {
         for ids in ids.chunks(BATCH_DELETIONS) {
             let (number, request) = T::delete(ids.to_vec());
-            self.propose(number, &*request).await?;
+            self.write(number, request).await?;
         }
         Ok(())
     }
 
     async fn write_copies<T: Copied>(&self, batch: Vec<T>) -> Result<()> {
         let (number, request) = T::set(batch);
-        self.propose(number, &*request).await?;
-        Ok(())
+        self.write(number, request).await
     }
 
     /// Reads objects in the primary; those that are gone by now are not among them.
@@ -243,11 +243,26 @@ impl Server {
         }
     }
 
-    async fn ask_primary_for(&self, request: Request, within: Duration) -> Result<Reply> {
-        match drive::timeout(within, self.call_elsewhere(request)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(Error::new("rpc error making call: i/o deadline reached")),
-        }
+    // What follows is boxed, for it is the same for each kind of objects, and would be there three times.
+
+    fn write(
+        &self,
+        number: u8,
+        request: Box<dyn Serialize + Send + Sync>,
+    ) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.propose(number, &*request).await?;
+            Ok(())
+        })
+    }
+
+    fn ask_primary_for(&self, request: Request, within: Duration) -> BoxFuture<'_, Result<Reply>> {
+        Box::pin(async move {
+            match drive::timeout(within, self.call_elsewhere(request)).await {
+                Ok(reply) => reply,
+                Err(_) => Err(Error::new("rpc error making call: i/o deadline reached")),
+            }
+        })
     }
 }
 
