@@ -16,7 +16,7 @@ use smol::channel::{Receiver, Sender};
 use crate::acl::{self, DownPolicy};
 use crate::drive;
 use crate::server::Server;
-use crate::structs::rpc::{Method, method};
+use crate::structs::rpc::{BoxFuture, Method, method};
 use crate::structs::{
     ACL_NOT_FOUND, ACLPolicy, ACLPolicyBatchGetRequest, ACLRole, ACLRoleBatchGetRequest, ACLToken,
     ACLTokenGetRequest, Error, QueryOptions, Result,
@@ -176,9 +176,14 @@ impl Server {
 
     /// Makes a secret ready: asks the primary what it may do, where the primary says that and it is not known.
     pub(in crate::server) async fn prepare(&self, secret: &str) {
-        if !self.asks_primary().unwrap_or(false) {
-            return;
+        if self.asks_primary().unwrap_or(false) {
+            // Boxed, so that the queries that never ask, most of all those that block, have no room for it.
+            let asks: BoxFuture<'_, ()> = Box::pin(self.prepare_there(secret));
+            asks.await;
         }
+    }
+
+    async fn prepare_there(&self, secret: &str) {
         let secret = named(secret);
         let is_async = self.options.acl.down_policy == DownPolicy::AsyncCache;
         match self.remote.get(secret) {
