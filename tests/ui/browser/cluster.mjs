@@ -56,7 +56,7 @@ async function elsewhere(page, { args, assert, visit, see, api }) {
   assert.equal((await api('GET', 'kv/over-there')).status, 404);
   // It is followed live too.
   await api('PUT', 'kv/over-there?dc=dc2', 'changed');
-  await page.waitForFunction(() => document.querySelector('textarea').value === 'changed');
+  await page.waitForFunction(() => document.querySelector('textarea')?.value === 'changed');
   await page.getByLabel('Datacenter').selectOption('dc1');
   await see(page, 'No keys');
 }

@@ -82,7 +82,7 @@ export default async function keys({ args, assert, tab, visit, see, api }) {
   await saved();
   assert.equal((await raw('app/shared')).toString(), 'mine');
   await api('PUT', 'kv/app/shared', 'theirs 3');
-  await page.waitForFunction(() => document.querySelector('textarea').value === 'theirs 3');
+  await page.waitForFunction(() => document.querySelector('textarea')?.value === 'theirs 3');
 
   // A lock is shown, and its session can be ended.
   const session = JSON.parse((await api('PUT', 'session/create', '{"Name": "holder"}')).text).ID;
