@@ -157,18 +157,8 @@ impl RemoteResolver {
     }
 
     async fn fetch(&self, secret: &str) -> Result<Arc<Authorizer>> {
-        let datacenter = self.options.datacenter.clone();
-        let options = QueryOptions {
-            token: secret.to_owned(),
-            allow_stale: true,
-            ..QueryOptions::default()
-        };
-        let args = ACLTokenGetRequest {
-            datacenter: datacenter.clone(),
-            token_id: secret.to_owned(),
-            token_id_type: "secret".to_owned(),
-            options: options.clone(),
-        };
+        let args = ACLTokenGetRequest::of_secret(&self.options.datacenter, secret);
+        let (datacenter, options) = (args.datacenter.clone(), args.options.clone());
         let found = match call::<method::AclTokenRead>(&*self.delegate, args).await {
             Err(error) if error.is(LEGACY_MODE) => return self.fetch_legacy(secret).await,
             answer => answer?,

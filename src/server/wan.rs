@@ -11,10 +11,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use smol::channel::Receiver;
 
 use super::{Server, rtt};
+use crate::drive;
 use crate::drive::gossip::GossipHandle;
 use crate::gossip::{Change, Event, Member};
 use crate::net::pool::CallError;
@@ -108,6 +110,20 @@ impl Server {
 
     fn next_turn(&self) {
         self.turn.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As [`Server::call_elsewhere`], for callers who have no time but this.
+    ///
+    /// # Errors
+    /// Those of [`Server::call_elsewhere`], and that the time is over.
+    pub(super) async fn call_elsewhere_within(
+        &self,
+        request: Request,
+        time: Duration,
+    ) -> Result<Reply> {
+        drive::timeout(time, self.call_elsewhere(request))
+            .await
+            .unwrap_or_else(|_| Err(Error::new("rpc error making call: i/o deadline reached")))
     }
 
     /// Has a call answered in the datacenter that it names.

@@ -242,6 +242,22 @@ pub struct ACLLoginParams {
     pub meta: Map<String>,
 }
 
+impl ACLTokenGetRequest {
+    /// Asks for the token of a secret in its own name; a server that lags may answer.
+    pub fn of_secret(datacenter: &str, secret: &str) -> Self {
+        Self {
+            datacenter: datacenter.to_owned(),
+            token_id: secret.to_owned(),
+            token_id_type: "secret".to_owned(),
+            options: QueryOptions {
+                token: secret.to_owned(),
+                allow_stale: true,
+                ..QueryOptions::default()
+            },
+        }
+    }
+}
+
 /// Shows no secret.
 impl std::fmt::Debug for ACLLoginParams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -246,18 +246,8 @@ impl Server {
     }
 
     async fn ask_primary(&self, secret: &str) -> Result<Said> {
-        let datacenter = self.options.acl.primary_datacenter.clone();
-        let options = QueryOptions {
-            token: secret.to_owned(),
-            allow_stale: true,
-            ..QueryOptions::default()
-        };
-        let args = ACLTokenGetRequest {
-            datacenter: datacenter.clone(),
-            token_id: secret.to_owned(),
-            token_id_type: "secret".to_owned(),
-            options: options.clone(),
-        };
+        let args = ACLTokenGetRequest::of_secret(&self.options.acl.primary_datacenter, secret);
+        let (datacenter, options) = (args.datacenter.clone(), args.options.clone());
         let found = match self.ask_there::<method::AclTokenRead>(args).await {
             Err(error) if error.is(ACL_NOT_FOUND) => return Ok(Said::Nobody),
             answer => answer?,
@@ -310,11 +300,9 @@ impl Server {
     }
 
     async fn ask_there<M: Method>(&self, args: M::Args) -> Result<M::Reply> {
-        let call = self.call_elsewhere(M::request(args));
-        let reply = match drive::timeout(ANSWER_TIMEOUT, call).await {
-            Ok(reply) => reply?,
-            Err(_) => return Err(Error::new("rpc error making call: i/o deadline reached")),
-        };
+        let reply = self
+            .call_elsewhere_within(M::request(args), ANSWER_TIMEOUT)
+            .await?;
         M::reply(reply).ok_or_else(|| Error::new(format!("rpc: unexpected reply to {}", M::NAME)))
     }
 }

@@ -257,12 +257,7 @@ impl Server {
     }
 
     fn ask_primary_for(&self, request: Request, within: Duration) -> BoxFuture<'_, Result<Reply>> {
-        Box::pin(async move {
-            match drive::timeout(within, self.call_elsewhere(request)).await {
-                Ok(reply) => reply,
-                Err(_) => Err(Error::new("rpc error making call: i/o deadline reached")),
-            }
-        })
+        Box::pin(self.call_elsewhere_within(request, within))
     }
 }
 
