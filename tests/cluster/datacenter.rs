@@ -24,13 +24,14 @@ pub struct Member {
 
 /// The agents of a datacenter.
 pub struct Datacenter {
+    /// Everybody, in the order of their start. Before `net`, so that they end before their addresses are
+    /// given back.
+    pub members: Vec<Member>,
     net: Loopback,
     /// Further members of every agent's configuration, each with its comma.
     extra: String,
     /// Whose gossip addresses all agents join.
     seeds: Vec<u8>,
-    /// Everybody, in the order of their start.
-    pub members: Vec<Member>,
 }
 
 impl Datacenter {
@@ -38,10 +39,10 @@ impl Datacenter {
     /// configuration.
     pub fn new(servers: u8, extra: &str) -> Datacenter {
         Datacenter {
+            members: Vec::new(),
             net: Loopback::claim(),
             extra: extra.to_owned(),
             seeds: (1..=servers).collect(),
-            members: Vec::new(),
         }
     }
 

@@ -16,8 +16,9 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Servers by number, from 1.
 pub struct Fleet {
-    net: Loopback,
+    /// Before `net`, so that they end before their addresses are given back.
     agents: Vec<Option<Agent>>,
+    net: Loopback,
     /// Added to every server's configuration.
     extra: String,
 }
@@ -60,8 +61,8 @@ impl Fleet {
     /// Nobody yet. `extra` are further settings for all, as members of a JSON object.
     pub fn new(extra: &str) -> Fleet {
         Fleet {
-            net: Loopback::claim(),
             agents: Vec::new(),
+            net: Loopback::claim(),
             extra: extra.to_owned(),
         }
     }

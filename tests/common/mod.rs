@@ -81,28 +81,34 @@ pub fn raise_open_files() {
 
 /// A block of loopback addresses, `127.a.b.1` to `127.a.b.250`, that no other test holds while this
 /// value lives, so that tests can use fixed ports and still run side by side. The claim is a listener
-/// on the block's last address.
+/// on the block's last address; and a process never claims a block twice, so that a test cannot meet
+/// the last agents of one that is just ending.
 pub struct Loopback {
     net: [u8; 2],
     _claim: TcpListener,
 }
 
+/// How many blocks this process has looked at.
+static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
+
 impl Loopback {
     const CLAIM_PORT: u16 = 18999;
+    const BLOCKS: u32 = 10_000;
 
     /// Claims a free block. All addresses of all blocks have the same length as text, so that sizes
     /// of messages that hold them do not depend on which block was free.
     pub fn claim() -> Loopback {
-        let start = std::process::id().wrapping_mul(7) % 10_000;
-        for step in 0..10_000u32 {
-            let n = (start + step) % 10_000;
+        let start = std::process::id().wrapping_mul(7) % Self::BLOCKS;
+        loop {
+            let step = LOOKED_AT.fetch_add(1, Ordering::Relaxed);
+            assert!(step < Self::BLOCKS, "no free block of loopback addresses");
+            let n = (start + step) % Self::BLOCKS;
             let net = [100 + (n / 100) as u8, 100 + (n % 100) as u8];
             let ip = Ipv4Addr::new(127, net[0], net[1], 254);
-            if let Ok(claim) = TcpListener::bind((ip, Loopback::CLAIM_PORT)) {
+            if let Ok(claim) = TcpListener::bind((ip, Self::CLAIM_PORT)) {
                 return Loopback { net, _claim: claim };
             }
         }
-        panic!("no free block of loopback addresses");
     }
 
     /// The block's address with this last octet (1 to 250).
