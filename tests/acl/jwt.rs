@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use socket2::{Domain, Socket, Type};
 
 use crate::beside::{self, Side};
 use crate::common::harness::Test;
@@ -417,10 +418,11 @@ fn urls(side: &Side) -> Vec<String> {
         let said = login(&mut api, "plain", &Signer::fresh("ES256").sign(&claims()));
         lines.push(format!("{status}: {said}"));
     }
-    let nowhere = {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        listener.local_addr().unwrap()
-    };
+    // An address that is taken, and where nobody listens.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
+    taken.bind(&loopback.into()).unwrap();
+    let nowhere = taken.local_addr().unwrap().as_socket().unwrap();
     let said = method(
         &mut api,
         "nowhere",

@@ -232,7 +232,7 @@ fn snapshots() -> Outcome {
     ] {
         let first = start(&net, hosts.0, &from, &with_master());
         let mut api = Api::new(&first);
-        api.wait_ready(&first);
+        api.wait_modern(&first);
         api.must(
             "PUT",
             "/v1/acl/policy",
@@ -252,7 +252,7 @@ fn snapshots() -> Outcome {
         let secret = field(&made, "SecretID");
         let second = start(&net, hosts.1, &to, &with_master());
         let mut api = Api::new(&second);
-        api.wait_ready(&second);
+        api.wait_modern(&second);
         let file = first.dir().join("state.snap");
         for (agent, verb) in [(&first, "save"), (&second, "restore")] {
             let done = Command::new(consul_lite())

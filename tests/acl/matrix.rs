@@ -175,6 +175,13 @@ fn make_world(api: &mut Api) -> Vec<(&'static str, String)> {
         "{\"Description\":\"tok\",\"ExpirationTTL\":\"1h\"}",
     );
     let policy = api.must("PUT", "/v1/acl/policy", "{\"Name\":\"polx\"}");
+    // The agent brings what it has into the catalog in its own time.
+    let there = try_until(Duration::from_secs(60), || {
+        let checks = api.must("GET", "/v1/health/node/n1", "");
+        let all = ["c1", "c2"].map(|id| format!("\"CheckID\":\"{id}\""));
+        all.iter().all(|id| checks.contains(id)).then_some(())
+    });
+    assert!(there.is_some(), "the checks are not in the catalog");
     vec![
         ("{session}", field(&session, "ID")),
         ("{token}", field(&token, "AccessorID")),
@@ -252,7 +259,7 @@ fn answers(binary: &Path, ip: std::net::Ipv4Addr) -> Vec<Answer> {
         config: vec![("50-acl.json".to_owned(), acl)],
     });
     let mut api = Api::new(&agent);
-    api.wait_ready(&agent);
+    api.wait_modern(&agent);
     let tokens = make_tokens(&mut api);
     let world = make_world(&mut api);
     let ip = ip.to_string();

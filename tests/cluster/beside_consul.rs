@@ -46,7 +46,7 @@ fn counts(consul: &std::path::Path) {
     });
     // It forwards to the real leader, and has what was there before.
     fleet.put_soon(3, "through-ours");
-    assert_eq!(fleet.value(3, "before", "").as_deref(), Some("v"));
+    assert_eq!(fleet.read(3, "before", "").as_deref(), Some("v"));
     wait_until(PATIENCE, "it follows", || {
         fleet.value(3, "through-ours", "stale")
     });
@@ -61,7 +61,7 @@ fn counts(consul: &std::path::Path) {
     fleet.kill(follower);
     fleet.put_soon(3, "with-ours");
     assert_eq!(
-        fleet.value(leader, "with-ours", "consistent").as_deref(),
+        fleet.read(leader, "with-ours", "consistent").as_deref(),
         Some("v")
     );
     fleet.restart(follower);

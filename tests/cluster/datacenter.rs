@@ -196,6 +196,15 @@ impl Datacenter {
         lines
     }
 
+    /// Has a member leave and waits until its process ends; its exit code.
+    pub fn leave(&mut self, name: &str) -> Option<i32> {
+        // The process may end before it has answered.
+        if let Some(answer) = self.request(name, "PUT", "/v1/agent/leave", "") {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        self.wait_end(name)
+    }
+
     /// Waits for the process of a member to end; its exit code.
     pub fn wait_end(&mut self, name: &str) -> Option<i32> {
         let process = self.get(name).agent.process();

@@ -204,6 +204,20 @@ impl Fleet {
         (answer.status == 200).then(|| answer.text())
     }
 
+    /// As [`Fleet::value`], where only an answer counts: a server that is just choosing a leader is asked again. What
+    /// is not there is not there.
+    pub fn read(&self, n: usize, key: &str, how: &str) -> Option<String> {
+        let target = format!("/v1/kv/{key}?raw&{how}");
+        wait_until(PATIENCE, &format!("{target} at server {n}"), || {
+            let answer = self.client(n).get(&target).ok()?;
+            match answer.status {
+                200 => Some(Some(answer.text())),
+                404 => Some(None),
+                _ => None,
+            }
+        })
+    }
+
     /// The leader as a server sees it.
     pub fn leader(&self, seen_by: usize) -> Option<usize> {
         let Json::Text(address) = self.get(seen_by, "/v1/status/leader")? else {

@@ -110,7 +110,10 @@ fn session() -> Outcome {
     wait_until(PATIENCE, "another leader", || {
         fleet.leader(at).filter(|n| *n != leader)
     });
-    assert_eq!(is_there(&fleet, at, &id), Some(true), "{}", fleet.logs());
+    let there = wait_until(PATIENCE, "the session's state", || {
+        is_there(&fleet, at, &id)
+    });
+    assert!(there, "{}", fleet.logs());
     let held = Instant::now();
     while held.elapsed() < TTL * 5 / 2 {
         let renewed = try_until(TTL / 2, || renew(&fleet).then_some(()));
@@ -278,7 +281,7 @@ fn slow_disk(fleet: &mut Fleet, slow: usize, limit: Duration) -> Outcome {
     assert!(slowest < limit, "{slowest:?}\n{}", fleet.logs());
     slowed.kill();
     for n in 0..n {
-        let found = fleet.value(other, &format!("slow-{n}"), "consistent");
+        let found = fleet.read(other, &format!("slow-{n}"), "consistent");
         assert_eq!(found.as_deref(), Some("v"));
     }
     Outcome::Passed

@@ -93,7 +93,7 @@ fn run(rounds: u64) {
         acknowledged.len()
     );
     for (key, value) in &acknowledged {
-        let found = fleet.value(1, key, "consistent");
+        let found = fleet.read(1, key, "consistent");
         assert_eq!(found.as_ref(), Some(value), "{key}\n{}", fleet.logs());
     }
     // Every server has all of it.

@@ -23,7 +23,7 @@ use crate::common::{Loopback, consul_lite, oracle, try_until};
 use crate::hostile::resident;
 
 const READY: Duration = Duration::from_secs(60);
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(60);
 
 pub fn tests() -> Vec<Test> {
     vec![

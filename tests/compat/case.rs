@@ -24,7 +24,7 @@
 //! `!` options of a step: `sort` (order inside arrays does not count), `shape` (only member names and
 //! types count), `counts` (DNS: which records were chosen does not count, how many does), `size` (DNS:
 //! the message's size counts), `opaque-index` (X-Consul-Index need only be there), `ignore PATH because
-//! ...` (a JSON path, a header, or text lines beginning so), `slow` (up to 60 s to come true), `patient` (up to 3 minutes).
+//! ...` (a JSON path, a header, or text lines beginning so), `slow` (up to 2 minutes to come true), `patient` (up to 3 minutes).
 //! Variables: `$ip`, `$hexip`, `$ptr`, `$http`, `$backend`, `$grpc`, `$grpctls`, `$dir`, and what `>` kept.
 
 /// What a step does.
@@ -76,7 +76,7 @@ pub struct Options {
     pub size: bool,
     /// The index header only has to be there on both sides.
     pub opaque_index: bool,
-    /// Up to a minute for `until`.
+    /// Up to two minutes for `until`, not one.
     pub slow: bool,
     /// Up to three minutes for `until`.
     pub patient: bool,

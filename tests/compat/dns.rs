@@ -101,7 +101,7 @@ fn build(words: &[String], option: &dyn Fn(&str) -> Option<String>) -> Result<Ve
     Ok(additional.finish())
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn over_udp(server: SocketAddr, query: &[u8], dropped: bool) -> std::io::Result<Vec<u8>> {
     let socket = UdpSocket::bind((server.ip(), 0))?;

@@ -145,7 +145,7 @@ fn idle_tcp_connections_are_bounded() {
     assert!(serving.ask("web.service.consul A").len() > 2);
     drop(idle);
     let question = "web.service.consul A +tcp";
-    crate::common::wait_until(Duration::from_secs(10), "TCP is served again", || {
+    crate::common::wait_until(Duration::from_secs(60), "TCP is served again", || {
         (serving.ask(question).len() > 2).then_some(())
     });
 }

@@ -114,7 +114,7 @@ impl Serving {
         let patience = Some(Duration::from_millis(300));
         socket.set_read_timeout(patience).expect("a timeout");
         let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03web\x07service\x06consul\x00\x00\x01\x00\x01";
-        common::try_until(Duration::from_secs(20), || {
+        common::try_until(Duration::from_secs(60), || {
             socket.send_to(question, self.address).ok()?;
             socket.recv(&mut [0; 512]).ok()
         })

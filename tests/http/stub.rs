@@ -278,7 +278,7 @@ impl Running {
 
     /// A client of it.
     pub fn client(&self) -> Client {
-        Client::new(self.addr, Duration::from_secs(10))
+        Client::new(self.addr, Duration::from_secs(60))
     }
 }
 

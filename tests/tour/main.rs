@@ -79,6 +79,8 @@ fn definitions(ip: Ipv4Addr) -> Vec<(String, String)> {
         let path = file.expect("a file").path();
         let text = std::fs::read_to_string(&path).expect("a text");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // What was reported counts until the end, however long a busy machine takes until then.
+        let text = text.replace("\"ttl\": \"30s\"", "\"ttl\": \"30m\"");
         files.push((
             name.into_owned(),
             text.replace("127.0.0.1", &ip.to_string()),

@@ -12,7 +12,7 @@ use crate::common::agent::{Agent, Plan, SERF_LAN};
 use crate::common::{Loopback, consul_lite, project_dir, wait_until};
 
 /// How long an agent may take to be what a scenario wants.
-pub const READY: Duration = Duration::from_secs(60);
+pub const READY: Duration = Duration::from_secs(180);
 /// The management token of clusters with access control.
 pub const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 const BACKEND: u16 = 18080;

@@ -1,7 +1,7 @@
 // Three servers and a second datacenter: who leads, the switch between datacenters, the loss of the majority
 // and its return.
 
-export default async function cluster({ args, assert, tab, visit, see, ask, api }) {
+export default async function cluster({ args, assert, tab, visit, see, save, ask, api }) {
   const page = await tab();
   await visit(page, 'dc1/overview');
   const servers = page.getByRole('region', { name: 'Servers' });
@@ -17,14 +17,14 @@ export default async function cluster({ args, assert, tab, visit, see, ask, api 
   await api('PUT', 'kv/here', 'before');
   await visit(page, 'dc1/kv/here');
   await ask('stop two');
-  await page.locator('.trouble.leader').waitFor({ timeout: 60_000 });
+  await page.locator('.trouble.leader').waitFor();
   await page.getByLabel('Value').fill('during');
   await page.getByRole('button', { name: 'Save', exact: true }).click();
   await page.locator('.notice.wrong').getByText(/no cluster leader/i).first().waitFor();
   await ask('start two');
   await page.locator('.trouble').waitFor({ state: 'detached' });
   assert.equal(await page.getByLabel('Value').inputValue(), 'during');
-  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  await save(page);
   await see(page, 'Saved.');
   assert.equal((await api('GET', 'kv/here?raw')).text, 'during');
 }

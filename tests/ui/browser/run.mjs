@@ -8,7 +8,8 @@ import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-const PATIENCE = 30_000;
+// Bounds only how long a failing run hangs: on a busy machine all of this takes its time.
+const PATIENCE = 120_000;
 const [name, json] = process.argv.slice(2);
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const problems = [];
@@ -49,6 +50,12 @@ const tools = {
   settled: (page) => page.waitForFunction(() => document.querySelector('#page h1') && !document.querySelector('[aria-busy]')),
 
   see: (page, text) => page.getByText(text).first().waitFor(),
+
+  // Presses Save, so that what is said afterwards is said of that.
+  async save(page) {
+    await page.evaluate(() => { document.getElementById('said').textContent = ''; });
+    await page.getByRole('button', { name: 'Save', exact: true }).click();
+  },
 
   // Asks the test program for something and gives its answer.
   async ask(command) {
