@@ -192,6 +192,33 @@ fn rooms_keep_out_what_is_not_theirs() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A counter that 32-bit MIPS does not have is `crate::atomic`'s: the compiler says so only there.
+#[test]
+fn wide_counters_are_of_one_room() {
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .filter(|source| source.room != "atomic" && takes_wide_counter(&source.text))
+        .map(|source| source.path.display().to_string())
+        .collect();
+    assert!(wrong.is_empty(), "64-bit atomics of std: {wrong:?}");
+    for text in [
+        "use std::sync::atomic::AtomicU64;",
+        "use std::sync::atomic::{\n    AtomicBool, AtomicI64,\n};",
+        "static N: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);",
+    ] {
+        assert!(takes_wide_counter(text), "{text}");
+    }
+    let right = "use std::sync::atomic::AtomicBool;\nuse crate::atomic::AtomicU64;";
+    assert!(!takes_wide_counter(right));
+}
+
+fn takes_wide_counter(text: &str) -> bool {
+    code(text).split("sync::atomic::").skip(1).any(|part| {
+        let path = part.split(';').next().unwrap_or(part);
+        path.contains("AtomicU64") || path.contains("AtomicI64")
+    })
+}
+
 #[test]
 fn files_are_short_and_say_what_they_are() {
     let mut lengths = Vec::new();

@@ -1,11 +1,12 @@
 //! The cache against a delegate whose catalog the test changes.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use event_listener::Event;
 
 use super::*;
+use crate::atomic::AtomicU64;
 use crate::drive::Runtime;
 use crate::structs::rpc::{BoxFuture, Stats};
 use crate::structs::{

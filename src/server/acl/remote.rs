@@ -7,13 +7,14 @@
 //! Source: `docs/reference/http-1.md` section 12.5; a running Consul 1.8.7.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 
 use crate::acl::{self, DownPolicy};
+use crate::atomic::AtomicU64;
 use crate::drive;
 use crate::server::Server;
 use crate::structs::rpc::{BoxFuture, Method, method};
