@@ -47,10 +47,9 @@ impl Server {
         if acl.id.is_empty() {
             acl.id = new_uuid();
         } else if let (_, Some(known)) = state.acl_token_by_secret(&mut WatchSet::new(), &acl.id)?
-            && known.rules.is_empty()
-            && !known.is_legacy()
+            && (!known.is_legacy() || known.policies.iter().flatten().next().is_some())
         {
-            return fail("cannot use legacy endpoint to modify a non-legacy token");
+            return fail("Cannot use legacy endpoint to modify a non-legacy token");
         }
         if let Err(why) = Rules::parse(&acl.rules, Syntax::Legacy) {
             return fail(format!("ACL rule compilation failed: {why}"));
@@ -138,19 +137,12 @@ fn holds_everything(token: &ACLToken) -> bool {
     token.kind == MANAGEMENT || links.any(|link| link.id == acl::GLOBAL_MANAGEMENT_ID)
 }
 
-/// A token as the old API shows it; `None` for what it cannot show.
+/// A token as the old API shows it; `None` for one made or changed by the new API, whatever it may do.
 fn as_legacy(token: ACLToken) -> Option<ACL> {
-    let kind = if holds_everything(&token) {
-        MANAGEMENT
-    } else if token.is_legacy() {
-        CLIENT
-    } else {
-        return None;
-    };
-    Some(ACL {
+    token.is_legacy().then_some(ACL {
         id: token.secret_id,
         name: token.description,
-        kind: kind.to_owned(),
+        kind: token.kind,
         rules: token.rules,
         create_index: token.create_index,
         modify_index: token.modify_index,
