@@ -31,6 +31,9 @@ const PORTS: [(&str, u16); 14] = [
     ("domain", 53),
 ];
 
+/// What `ECONNRESET` means.
+pub(super) const RESET: &str = "connection reset by peer";
+
 /// Splits `host:port` and `[v6]:port`.
 ///
 /// # Errors
@@ -210,7 +213,7 @@ pub async fn udp(address: &str) -> Result<Async<UdpSocket>> {
 pub fn errno_text(error: &io::Error) -> String {
     let known = match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => "connection refused",
-        Some(libc::ECONNRESET) => "connection reset by peer",
+        Some(libc::ECONNRESET) => RESET,
         Some(libc::EHOSTUNREACH) => "no route to host",
         Some(libc::ENETUNREACH) => "network is unreachable",
         Some(libc::ETIMEDOUT) => "connection timed out",

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -19,10 +20,14 @@ use hyper::{Method, Request, Response, Uri};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
+use super::heard::{Heard, Listening, read_error, words};
 use super::tls_client::ClientConfig;
 use super::url::Url;
 use super::{dial, tls_client};
 use crate::structs::{Error, Result};
+
+/// The addresses of a connection: its own, and the other's.
+type Ends = (SocketAddr, SocketAddr);
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -94,9 +99,10 @@ async fn talk(
 ) -> Result<bool> {
     if let Some(path) = &ask.socket {
         let stream = dial::unix(path).await?;
-        return converse(stream, request, ask, answer).await;
+        return converse(stream, None, request, ask, answer).await;
     }
     let stream = dial::tcp(&ask.url.address()).await?;
+    let ends = ends(stream.get_ref());
     match tls {
         Some((config, name)) if ask.url.is_tls() => {
             let name = if name.is_empty() { &ask.url.host } else { name };
@@ -106,12 +112,12 @@ async fn talk(
                     if e.text() == tls_client::NOT_TLS {
                         return Error::new("http: server gave HTTP response to HTTPS client");
                     }
-                    e
+                    read_error(e.text().to_owned(), ends)
                 })?;
-            converse(stream, request, ask, answer).await
+            converse(stream, ends, request, ask, answer).await
         }
         _ if ask.url.is_tls() => Err(Error::new("tls: no configuration for https")),
-        _ => converse(stream, request, ask, answer).await,
+        _ => converse(stream, ends, request, ask, answer).await,
     }
 }
 
@@ -163,8 +169,14 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>> {
     Ok(request)
 }
 
+/// The connection's own address and the other's, which can be asked for only as long as it lives.
+fn ends(stream: &TcpStream) -> Option<Ends> {
+    Some((stream.local_addr().ok()?, stream.peer_addr().ok()?))
+}
+
 async fn converse<S>(
     stream: S,
+    ends: Option<Ends>,
     request: Request<Full<Bytes>>,
     ask: &Ask,
     answer: &mut Option<Answer>,
@@ -172,18 +184,27 @@ async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let heard = Heard::default();
+    let told = |e: hyper::Error| heard.words(&e, ends);
+    let stream = Listening {
+        stream,
+        heard: heard.clone(),
+    };
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(true)
+        // What Go's client puts up with.
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
         .handshake(FuturesIo::new(stream))
         .await
-        .map_err(words)?;
+        .map_err(told)?;
     let drive = async {
         // What ends the connection also ends the exchange below, which has the better words for it.
         let _ = connection.await;
         std::future::pending().await
     };
     let work = async {
-        let response = sender.send_request(request).await.map_err(words)?;
+        let response = sender.send_request(request).await.map_err(told)?;
         read(response, ask, answer).await;
         Ok(true)
     };
@@ -244,22 +265,5 @@ impl Answer {
         // The zipped text may have been cut at the limit: what could be unzipped counts.
         let _ = reader.by_ref().take(limit as u64).read_to_end(&mut plain);
         self.body = plain;
-    }
-}
-
-/// hyper's errors in Go's words.
-pub(super) fn words(error: hyper::Error) -> Error {
-    if error.is_incomplete_message() {
-        return Error::new("EOF");
-    }
-    if error.is_parse() {
-        return Error::new(
-            "net/http: HTTP/1.x transport connection broken: malformed HTTP response",
-        );
-    }
-    let source = std::error::Error::source(&error);
-    match source.and_then(|e| e.downcast_ref::<std::io::Error>()) {
-        Some(io) => Error::new(dial::errno_text(io)),
-        None => Error::new(error.to_string()),
     }
 }

@@ -17,7 +17,7 @@ use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
-use super::http_client::words;
+use super::heard::words;
 use super::tls_client::ClientConfig;
 use super::{dial, tls_client};
 use crate::structs::{Error, Result};

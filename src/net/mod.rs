@@ -9,6 +9,7 @@ pub mod acceptor;
 pub mod dial;
 mod gather;
 pub mod h2;
+mod heard;
 pub mod hpack;
 pub mod http_client;
 pub mod http_stream;

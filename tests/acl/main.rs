@@ -15,6 +15,7 @@ mod matrix;
 mod mixed;
 mod modern;
 mod names;
+mod primary_away;
 mod replication;
 mod secondary;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     tests.extend(jwt::tests());
     tests.extend(secondary::tests());
     tests.extend(replication::tests());
+    tests.extend(primary_away::tests());
     common::harness::main(tests)
 }
 

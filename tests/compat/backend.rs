@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -89,7 +90,7 @@ impl Drop for Backend {
 }
 
 /// `/200`, `/429`, `/500`, ... answer that status; `/big` a long body; `/echo` what was asked; what is
-/// asked below `/watch/` is remembered.
+/// asked below `/watch/` is remembered; below `/broken/` is no whole answer.
 fn serve(stream: TcpStream, given: &Given) {
     let Ok(mut out) = stream.try_clone() else {
         return;
@@ -124,6 +125,13 @@ fn serve(stream: TcpStream, given: &Given) {
         let path = path.split('?').next().unwrap_or_default();
         given.insert(format!("/{path}"), text);
     }
+    if let Some(what) = path.strip_prefix("broken/") {
+        let _ = out.write_all(broken(what));
+        if what == "reset" {
+            reset(&out);
+        }
+        return;
+    }
     let status: u16 = path.parse().unwrap_or(200);
     let text = match path.as_str() {
         "big" => "x".repeat(10_000),
@@ -149,6 +157,43 @@ fn serve(stream: TcpStream, given: &Given) {
         "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
     );
+}
+
+/// What is said for an answer below `/broken/`, before the connection ends.
+fn broken(what: &str) -> &'static [u8] {
+    match what {
+        "redis" => b"-ERR unknown command `GET`\r\n",
+        "memcached" => b"ERROR\r\n",
+        "ssh" => b"SSH-2.0-OpenSSH_8.4p1\r\n",
+        "version" => b"ICY 200 OK\r\n\r\n",
+        "code" => b"HTTP/1.1 2x0 OK\r\n\r\n",
+        "status" => b"HTTP/1.1 20",
+        "head" => b"HTTP/1.1 200 OK\r\nContent-Type: text",
+        "body" => b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        "spaced" => b"HTTP/1.1 200 OK\r\nX-A : a\r\nContent-Length: 2\r\n\r\nab",
+        "folded" => b"HTTP/1.1 200 OK\r\nX-A: a\r\n  b\r\nContent-Length: 2\r\n\r\nab",
+        "location" => b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+        // `eof`, `reset`
+        _ => b"",
+    }
+}
+
+/// Lets the connection end with a reset.
+fn reset(stream: &TcpStream) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: the pointer and the length are those of a live `linger`.
+    unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            std::ptr::from_ref(&linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        );
+    }
 }
 
 /// A header line; of an index and a length it counts only that they are numbers.

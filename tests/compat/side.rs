@@ -157,6 +157,21 @@ fn joined(plan: &Plan, behind: &Behind) -> (Agent, Agent) {
 /// Starts of the real Consul until one is in the usual order (about four in five are).
 const MAX_STARTS: usize = 20;
 
+/// `->` as Go writes it in JSON.
+const ARROW: &str = r"-\u003e";
+
+/// A text without the port that a connection was made from: `read tcp 127.0.0.1:40000->...`.
+fn without_own_port(text: &str) -> String {
+    let parts = text.split(ARROW).map(|part| {
+        let host = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        match part.rsplit_once(' ') {
+            Some((before, _)) if before.ends_with("read tcp") && host.ends_with(':') => host,
+            _ => part,
+        }
+    });
+    parts.collect::<Vec<_>>().join(ARROW)
+}
+
 /// Headers whose value is the moment's, or says how the body was framed.
 const UNCOMPARED: [&str; 3] = ["date", "content-length", "transfer-encoding"];
 
@@ -446,6 +461,7 @@ impl Side {
                     *text = text.replace(from.as_str(), to);
                 }
             }
+            *text = without_own_port(text);
         };
         answer.headers.iter_mut().for_each(|h| swap(&mut h.1));
         answer.parts.iter_mut().for_each(|p| swap(&mut p.1));

@@ -87,10 +87,8 @@ impl HttpProbe {
 
     /// Go's prefix of errors: `Get "http://...": `.
     fn failure(&self, url: &str, e: impl std::fmt::Display) -> Error {
-        let mut verb = self.method.to_lowercase();
-        if let Some(first) = verb.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
+        let (first, rest) = self.method.split_at_checked(1).unwrap_or_default();
+        let verb = format!("{first}{}", rest.to_lowercase());
         Error::new(format!("{verb} {}: {e}", quote(&shown(url))))
     }
 
@@ -130,10 +128,14 @@ impl HttpProbe {
                 }
                 _ => return Ok(answer),
             };
-            let next = ask
-                .url
-                .join(&location)
-                .map_err(|e| self.failure(&location, e))?;
+            let next = ask.url.join(&location).map_err(|e| {
+                if e.text().starts_with("parse ") {
+                    let where_to = quote(&location);
+                    let why = format!("failed to parse Location header {where_to}: {e}");
+                    return self.failure(&text, why);
+                }
+                self.failure(&location, e)
+            })?;
             if next.host != ask.url.host {
                 ask.headers.retain(|(n, _)| !is_secret(n));
             }
