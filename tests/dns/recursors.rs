@@ -17,12 +17,27 @@ enum Behaviour {
     /// A records, for `www.example.net` by way of a CNAME.
     Answers,
     ServFail,
+    Refused,
+    NotImplemented,
     NxDomain,
+    /// No records, and nothing wrong.
+    Empty,
     /// An answer that says that it is cut.
     Truncated,
+    /// That over UDP, a whole one over TCP.
+    TruncatedDatagrams,
+    /// Less than a head.
+    Short,
     /// First one with another identity, then the right one.
     Forged,
     Silent,
+}
+
+impl Behaviour {
+    /// Whether nothing comes of it but that time is over.
+    fn is_waited_for(self) -> bool {
+        matches!(self, Behaviour::Silent | Behaviour::Short)
+    }
 }
 
 /// Starts a recursor on UDP and TCP; it lives until the tests end.
@@ -36,6 +51,10 @@ fn recursor(behaviour: Behaviour) -> SocketAddr {
         let _block = block;
         let mut buffer = [0; 4096];
         while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+            let behaviour = match behaviour {
+                Behaviour::TruncatedDatagrams => Behaviour::Truncated,
+                other => other,
+            };
             for reply in replies(behaviour, &buffer[..length]) {
                 let _ = udp.send_to(&reply, from);
             }
@@ -73,10 +92,14 @@ fn replies(behaviour: Behaviour, query: &[u8]) -> Vec<Vec<u8>> {
     reply.extend_from_slice(question);
     match behaviour {
         Behaviour::Silent => return Vec::new(),
+        Behaviour::Short => return vec![query[..2].to_vec()],
+        Behaviour::Empty => {}
         Behaviour::ServFail => reply[3] |= 2,
         Behaviour::NxDomain => reply[3] |= 3,
+        Behaviour::NotImplemented => reply[3] |= 4,
+        Behaviour::Refused => reply[3] |= 5,
         Behaviour::Truncated => reply[2] |= 2,
-        Behaviour::Answers | Behaviour::Forged => {
+        Behaviour::Answers | Behaviour::Forged | Behaviour::TruncatedDatagrams => {
             let mut owner = vec![0xc0, 12];
             if question.starts_with(b"\x03www\x07example\x03net") {
                 reply[7] += 1;
@@ -107,12 +130,18 @@ fn with(recursors: Vec<SocketAddr>, timeout: Duration) -> Settings {
     }
 }
 
+fn patience(silent: bool) -> Duration {
+    Duration::from_secs(if silent { 3 } else { 20 })
+}
+
 fn serve(behaviours: &[Behaviour]) -> Serving {
     let recursors = behaviours.iter().map(|b| recursor(*b)).collect();
     // One that answers has time to do so on a busy machine; one that does not is not waited for as long.
-    let silent = behaviours.iter().any(|b| matches!(b, Behaviour::Silent));
-    let timeout = Duration::from_secs(if silent { 3 } else { 20 });
-    Serving::start(Arc::new(Stub::with_catalog()), with(recursors, timeout))
+    let silent = behaviours.iter().any(|b| b.is_waited_for());
+    Serving::start(
+        Arc::new(Stub::with_catalog()),
+        with(recursors, patience(silent)),
+    )
 }
 
 fn status(lines: &[String]) -> &str {
@@ -172,6 +201,75 @@ fn the_first_recursor_with_an_answer_wins() {
     assert_eq!(answers(&serving.ask("other.example A +tcp")), 6);
     let failed = serve(&[Silent]).ask("other.example A +bufsize=1400");
     assert_eq!(failed[2], "opt version 0 do false size 1400 ");
+}
+
+#[test]
+fn whoever_fails_is_passed_over() {
+    use Behaviour::*;
+    let fine = "status NOERROR opcode QUERY(0) flags qr rd ra id same";
+    let failed = "status SERVFAIL opcode QUERY(0) flags qr rd ra id same";
+    for first in [Refused, ServFail, NotImplemented, Short] {
+        for transport in ["", " +tcp"] {
+            let question = format!("other.example A{transport}");
+            let got = serve(&[first, Answers]).ask(&question);
+            assert_eq!((status(&got), answers(&got)), (fine, 6));
+            let got = serve(&[first, Refused]).ask(&question);
+            assert_eq!((status(&got), answers(&got)), (failed, 0));
+        }
+    }
+    // Nobody listens at the first one's address.
+    let nobody = Loopback::claim();
+    let dead = SocketAddr::from((nobody.ip(2), 5353));
+    for transport in ["", " +tcp"] {
+        let question = format!("other.example A{transport}");
+        let recursors = with(vec![dead, recursor(Answers)], patience(false));
+        let got = Serving::start(Arc::new(Stub::with_catalog()), recursors).ask(&question);
+        assert_eq!((status(&got), answers(&got)), (fine, 6));
+        let got = Serving::start(
+            Arc::new(Stub::with_catalog()),
+            with(vec![dead], patience(false)),
+        )
+        .ask(&question);
+        assert_eq!((status(&got), answers(&got)), (failed, 0));
+    }
+}
+
+#[test]
+fn the_first_recursor_is_asked_first_and_its_answer_is_taken() {
+    use Behaviour::*;
+    let serving = serve(&[Empty, Answers]);
+    for _ in 0..20 {
+        let got = serving.ask("other.example A");
+        let wanted = "status NOERROR opcode QUERY(0) flags qr rd ra id same";
+        assert_eq!((status(&got), answers(&got)), (wanted, 0));
+    }
+}
+
+#[test]
+fn what_is_cut_is_asked_for_over_tcp_by_the_client() {
+    let serving = serve(&[Behaviour::TruncatedDatagrams, Behaviour::Refused]);
+    let got = serving.ask("other.example A");
+    let cut = "status NOERROR opcode QUERY(0) flags qr tc rd ra id same";
+    assert_eq!((status(&got), answers(&got)), (cut, 0));
+    let got = serving.ask("other.example A +tcp");
+    let whole = "status NOERROR opcode QUERY(0) flags qr rd ra id same";
+    assert_eq!((status(&got), answers(&got)), (whole, 6));
+}
+
+#[test]
+fn names_that_answers_point_to_follow_the_first_reply() {
+    use Behaviour::*;
+    // Whatever the first one says is taken, a failure too, as Consul does; silence is passed over.
+    for (behaviours, wanted) in [
+        (&[Refused, Answers][..], 1),
+        (&[NxDomain, Answers], 1),
+        (&[Silent, Answers], 3),
+        (&[Silent], 1),
+    ] {
+        let got = serve(behaviours).ask("extsvc.service.consul A");
+        let fine = "status NOERROR opcode QUERY(0) flags qr aa rd ra id same";
+        assert_eq!((status(&got), answers(&got)), (fine, wanted));
+    }
 }
 
 #[test]
