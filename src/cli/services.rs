@@ -134,7 +134,11 @@ fn from_files(files: &[String]) -> Result<Vec<ServiceDefinition>, String> {
     let host = Host::default();
     let mut all = Vec::new();
     for file in files {
-        all.extend(config::services_of(&[file], &host)?);
+        let (services, skipped) = config::services_of(&[file], &host)?;
+        for warning in skipped {
+            error(&warning);
+        }
+        all.extend(services);
     }
     Ok(all)
 }

@@ -63,15 +63,16 @@ pub fn awaited_addresses(
         .unwrap_or_default()
 }
 
-/// The services that files define; what else they hold is read and passed over.
+/// The services that files define, and which files were passed over; what else they hold is read alone.
 ///
 /// # Errors
 /// As [`load`], for files that cannot be read.
 pub fn services_of<P: AsRef<Path>>(
     paths: &[P],
     host: &Host,
-) -> Result<Vec<ServiceDefinition>, String> {
-    build::services(&Sources::from_paths(paths, None)?, host)
+) -> Result<(Vec<ServiceDefinition>, Vec<String>), String> {
+    let sources = Sources::from_paths(paths, None)?;
+    Ok((build::services(&sources, host)?, sources.warnings))
 }
 
 /// Loads files and directories alone, as `validate` does.

@@ -93,7 +93,8 @@ impl Sources {
         }
         sorted::sort(&mut names);
         for name in names {
-            let file = path.join(name);
+            // Shown as Go shows it: without the dot.
+            let file = path.strip_prefix(".").unwrap_or(path).join(name);
             let data = fs::metadata(&file).map_err(|error| go_error("lstat", &file, &error))?;
             if data.is_file() {
                 self.file(&file, format)?;

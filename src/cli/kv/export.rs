@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use super::{Exported, path, typed};
+use super::{Entry, path, typed};
 use crate::cli::client::Client;
 use crate::cli::command::{Command, Invocation, OK, namespace_flags, say};
 use crate::cli::simple;
@@ -40,9 +40,9 @@ fn run(call: &Invocation) -> u8 {
         Ok(entries) => entries,
         Err(why) => return call.fail(format!("Error querying Consul agent: {why}")),
     };
-    let exported: Vec<Exported> = entries
+    let exported: Vec<Entry> = entries
         .into_iter()
-        .map(|entry| Exported {
+        .map(|entry| Entry {
             value: base64::encode(&entry.value),
             key: entry.key,
             flags: entry.flags,

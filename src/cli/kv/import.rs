@@ -1,6 +1,6 @@
 //! `kv import`: writes the entries that `kv export` wrote down.
 
-use super::{Exported, path};
+use super::{Entry, path, well_formed};
 use crate::cli::command::{Command, Invocation, OK, namespace_flags, say};
 use crate::cli::{data, simple};
 use crate::wire::json;
@@ -36,15 +36,14 @@ fn run(call: &Invocation) -> u8 {
         Ok(client) => client,
         Err(code) => return code,
     };
-    let entries: Vec<Exported> = match json::from_slice_lenient(&data) {
+    let entries: Vec<Entry> = match json::from_slice_lenient(&data) {
         Ok(entries) => entries,
         Err(why) => {
-            // What there is no data of ends too early for Go's decoder of whole texts.
-            let why = match data.is_empty() {
+            let why = why.to_string();
+            // What ends too early does so in the words of Go's decoder of whole texts.
+            let why = match why.ends_with("EOF") {
                 true => "unexpected end of JSON input".to_owned(),
-                false => why
-                    .to_string()
-                    .replace("[]structs.Exported", "[]*impexp.Entry"),
+                false => why.replace("[]structs.", "[]*impexp."),
             };
             return call.fail(format!("Cannot unmarshal data: {why}"));
         }
@@ -63,7 +62,9 @@ fn run(call: &Invocation) -> u8 {
         if entry.flags > 0 {
             query.push(("flags", entry.flags.to_string()));
         }
-        if let Err(why) = client.put(&path(&entry.key), &query, value) {
+        let written =
+            well_formed(&entry.key).and_then(|()| client.put(&path(&entry.key), &query, value));
+        if let Err(why) = written {
             return call.fail(format!(
                 "Error! Failed writing data for key {}: {why}",
                 entry.key

@@ -34,11 +34,19 @@ pub const COMMAND: Command = group(
 /// An entry as `export` writes and `import` reads it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Exported {
+struct Entry {
     key: String,
     flags: u64,
     /// In base64.
     value: String,
+}
+
+/// Refuses a key that the API would not find.
+fn well_formed(key: &str) -> Result<(), String> {
+    match key.starts_with('/') {
+        true => Err(format!("Invalid key. Key must not begin with a '/': {key}")),
+        false => Ok(()),
+    }
 }
 
 /// Path of a key in the API.

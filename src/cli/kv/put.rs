@@ -1,6 +1,6 @@
 //! `kv put`: writes an entry, perhaps only if it is as expected, or with a lock.
 
-use super::path;
+use super::{path, well_formed};
 use crate::cli::command::{Command, Invocation, OK, error, namespace_flags, say};
 use crate::cli::{data, simple};
 use crate::config::flags::{FlagSet, Kind};
@@ -75,10 +75,8 @@ fn run(call: &Invocation) -> u8 {
         Ok(client) => client,
         Err(code) => return code,
     };
-    if key.starts_with('/') {
-        return call.fail(format!(
-            "Error! Failed writing data: Invalid key. Key must not begin with a '/': {key}"
-        ));
+    if let Err(why) = well_formed(key) {
+        return call.fail(format!("Error! Failed writing data: {why}"));
     }
     let mut query = Vec::new();
     if call.args.uint("flags") > 0 {

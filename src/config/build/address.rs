@@ -45,6 +45,14 @@ pub(super) struct Addresses {
     pub ports: Ports,
 }
 
+/// Of what is in brackets only the address that means all is taken.
+fn bare(part: &str) -> &str {
+    match part {
+        "[::]" => "::",
+        other => other,
+    }
+}
+
 impl Builder<'_> {
     /// Decides all addresses.
     ///
@@ -181,7 +189,7 @@ impl Builder<'_> {
         for part in text.split_whitespace() {
             if let Some(path) = part.strip_prefix("unix://") {
                 addrs.push(Address::Unix(PathBuf::from(path)));
-            } else if let Ok(ip) = part.parse() {
+            } else if let Ok(ip) = bare(part).parse() {
                 addrs.push(Address::Ip(ip));
             } else {
                 self.error(format!("{name}: invalid ip address: {part}"));
