@@ -23,6 +23,10 @@ const KEPT_BYTES: usize = 4096;
 /// and blocks, at least and at most.
 const KEPT_BLOCKS: (usize, usize) = (2, 32);
 
+/// Blocks of so many bytes are never kept, whatever the C library.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK: libc::c_int = 256 << 10;
+
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static HEAP: Heap = Heap;
@@ -51,10 +55,16 @@ thread_local! {
 }
 
 /// Lets the calling thread keep blocks it frees. For threads that live as long as the process: what one keeps when it
-/// ends is lost. Does nothing where the C library's malloc has such caches itself.
+/// ends is lost. glibc's malloc has such caches itself, and is told here to give large blocks back as they are freed:
+/// else it raises its bound for that to the largest it has seen, and keeps what large answers leave behind.
 pub fn keep_blocks() {
     if cfg!(target_env = "musl") {
         start_keeping();
+    }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number, under malloc's own lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
     }
 }
 

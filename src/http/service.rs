@@ -4,6 +4,7 @@
 //! Source: `docs/reference/http-1.md` sections 1.1 to 1.3, 1.12; Go's `net/http` as a running Consul
 //! 1.8.7 shows it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
@@ -27,7 +28,7 @@ use super::response::{Body, Response};
 use super::routes::{Found, Route, Router};
 use super::ui::{PAGE, Place, is_cross_site};
 use super::{gzip, path, timing};
-use crate::net::Peer;
+use crate::net::{Peer, room};
 use crate::structs::QueryMeta;
 use crate::telemetry::Timed;
 use crate::wire::json;
@@ -191,7 +192,7 @@ impl Service {
             token: None,
             peer: self.peer,
         };
-        let mut answer = self.handled(route, &mut request, &finish).await;
+        let mut answer = self.kept(route, &mut request, &finish).await;
         let bytes = answer.body().held();
         if bytes > SMALL {
             let Some(share) = BUDGET.try_take(bytes) else {
@@ -200,6 +201,11 @@ impl Service {
             answer.body_mut().keep(share);
         }
         answer
+    }
+
+    /// Has the handler answer; what the servers' answers took of the memory for them is taken until it has.
+    async fn kept(&self, route: &Route, request: &mut Request, finish: &Finish) -> OutResponse {
+        room::keeping(pin!(self.handled(route, request, finish))).await
     }
 
     /// Has the handler answer.
@@ -251,7 +257,7 @@ impl Service {
         let share = BUDGET.take(bytes).await;
         // It has waited for a change already.
         request.query.remove("index");
-        let mut answer = self.handled(route, &mut request, &finish).await;
+        let mut answer = self.kept(route, &mut request, &finish).await;
         answer.body_mut().keep(share);
         answer
     }

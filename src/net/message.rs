@@ -10,8 +10,10 @@ use smol::io::{AsyncRead, AsyncReadExt};
 
 use crate::wire::extent::Extent;
 
-/// Bytes asked for at first: little, because most streams wait most of the time. Then as many as there are.
+/// Bytes asked for at first: little, because most streams wait most of the time. Then as many as there are,
 const CHUNK: usize = 512;
+/// up to so many: a buffer is not to be much larger than what it holds.
+const STEP: usize = 128 * 1024;
 /// A buffer larger than this is given back between messages.
 const KEEP: usize = 16 * 1024;
 
@@ -53,6 +55,19 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
     /// Those of the stream; [`io::ErrorKind::UnexpectedEof`] when it ends inside;
     /// [`io::ErrorKind::InvalidData`] when the bytes are no msgpack or more than `limit`.
     pub async fn values(&mut self, values: u64, limit: usize) -> io::Result<Option<&[u8]>> {
+        self.values_in(values, limit, &mut |_| true).await
+    }
+
+    /// As [`MessageReader::values`], as long as there is room for the bytes that came.
+    ///
+    /// # Errors
+    /// Those of [`MessageReader::values`]; [`io::ErrorKind::WouldBlock`] when there is no room.
+    pub async fn values_in(
+        &mut self,
+        values: u64,
+        limit: usize,
+        room: &mut (dyn FnMut(usize) -> bool + Send),
+    ) -> io::Result<Option<&[u8]>> {
         self.release();
         let mut extent = Extent::new(values);
         loop {
@@ -68,6 +83,7 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
                     let why = format!("message larger than {limit} bytes");
                     return Err(io::Error::new(io::ErrorKind::InvalidData, why));
                 }
+                _ if !room(self.filled) => return Err(io::ErrorKind::WouldBlock.into()),
                 _ => {}
             }
             if self.fill().await? == 0 {
@@ -138,7 +154,7 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
 
     /// Waits for more bytes; how many came. A caller may stop waiting and come back later.
     async fn fill(&mut self) -> io::Result<usize> {
-        let wanted = self.filled + self.chunk.max(self.filled);
+        let wanted = self.filled + self.chunk.max(self.filled.min(STEP));
         if self.buffer.len() < wanted {
             self.buffer.resize(wanted, 0);
         }
@@ -147,7 +163,8 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         Ok(n)
     }
 
-    fn release(&mut self) {
+    /// Gives back what is held of the last message.
+    pub fn release(&mut self) {
         self.buffer.copy_within(self.used..self.filled, 0);
         self.filled -= self.used;
         self.used = 0;

@@ -19,6 +19,7 @@ pub mod multicast;
 pub mod mux;
 pub mod pool;
 mod reactor;
+pub mod room;
 pub mod snapshot;
 mod stream;
 #[cfg(feature = "tls")]

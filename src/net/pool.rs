@@ -20,9 +20,10 @@ use smol::io::AsyncWriteExt;
 use super::dial;
 use super::message::MessageReader;
 use super::mux::{self, MuxStream, Opener};
+use super::room::{self, Room};
 use crate::atomic::AtomicU64;
-use crate::structs::Error;
-use crate::structs::rpc::{Reply, Request};
+use crate::structs::rpc::{Class, Reply, Request};
+use crate::structs::{Error, RPC_RATE_EXCEEDED};
 use crate::wire::rpc;
 
 /// First byte of a connection whose streams carry RPC.
@@ -165,11 +166,44 @@ impl Pool {
         self.bind
     }
 
-    /// Calls the server at `to` and waits for its answer as long as the caller cares to.
+    /// Calls the server at `to` and waits for its answer as long as the caller cares to. A large answer for which there
+    /// is no room is asked for again when there is.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn call(&self, to: SocketAddr, request: &Request) -> Result<Reply, CallError> {
+        room::let_go();
+        let mut room = Room::default();
+        let mut again: Option<Box<Request>> = None;
+        loop {
+            let asked = again.as_deref().unwrap_or(request);
+            let outcome = self.ask(to, asked, &mut room).await;
+            match outcome {
+                Err(CallError::Broken(why)) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(reply) => {
+                    room.keep();
+                    return Ok(reply);
+                }
+                failed => return failed,
+            }
+            if !room.wait().await {
+                return Err(CallError::Remote(Error::new(RPC_RATE_EXCEEDED)));
+            }
+            let mut next = Box::new(request.clone());
+            if let Some(options) = next.options_mut() {
+                // It has waited for its change already.
+                options.min_query_index = 0;
+            }
+            again = Some(next);
+        }
+    }
+
+    async fn ask(
+        &self,
+        to: SocketAddr,
+        request: &Request,
+        room: &mut Room,
+    ) -> Result<Reply, CallError> {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = rpc::request(seq, request)
             .map_err(|e| CallError::Remote(Error::new(format!("rpc: {e}"))))?;
@@ -178,15 +212,20 @@ impl Pool {
         let outcome = match reused {
             // The server may have closed an idle stream meanwhile; then it has not heard of the call.
             Some(mut stream) => match send(&mut stream, &bytes).await {
-                Ok(()) => receive(stream, request).await,
-                Err(_) => exchange(&conn, request, &bytes).await,
+                Ok(()) => receive(stream, request, room).await,
+                Err(_) => exchange(&conn, request, &bytes, room).await,
             },
-            None => exchange(&conn, request, &bytes).await,
+            None => exchange(&conn, request, &bytes, room).await,
         };
         conn.used.store(self.now(), Ordering::Relaxed);
         match outcome {
-            Ok((stream, reply)) => {
-                let surplus = lock(&conn.idle).put(stream);
+            Ok((mut stream, reply)) => {
+                stream.release();
+                // What a stream may have under way grows with what it carries: a fresh one starts with little.
+                let surplus = match room.is_large() {
+                    true => Some(stream),
+                    false => lock(&conn.idle).put(stream),
+                };
                 if let Some(stream) = surplus {
                     self.end(stream);
                 }
@@ -314,6 +353,7 @@ async fn exchange(
     conn: &Conn,
     request: &Request,
     bytes: &[u8],
+    room: &mut Room,
 ) -> Result<(RpcStream, Reply), CallError> {
     let stream = conn
         .opener
@@ -322,7 +362,7 @@ async fn exchange(
         .map_err(|e| CallError::Unreachable(format!("failed to start stream: {e}")))?;
     let mut stream = MessageReader::new(stream);
     send(&mut stream, bytes).await.map_err(CallError::Broken)?;
-    receive(stream, request).await
+    receive(stream, request, room).await
 }
 
 async fn send(stream: &mut RpcStream, bytes: &[u8]) -> io::Result<()> {
@@ -335,11 +375,14 @@ async fn send(stream: &mut RpcStream, bytes: &[u8]) -> io::Result<()> {
 async fn receive(
     mut stream: RpcStream,
     request: &Request,
+    room: &mut Room,
 ) -> Result<(RpcStream, Reply), CallError> {
     let malformed =
         |e: crate::wire::Error| CallError::Broken(io::Error::new(io::ErrorKind::InvalidData, e));
+    // What changes something cannot be asked again.
+    let must = request.class() != Class::Read;
     let answer = stream
-        .values(2, MAX_MESSAGE)
+        .values_in(2, MAX_MESSAGE, &mut |bytes| room.reach(bytes) || must)
         .await
         .map_err(CallError::Broken)?
         .ok_or_else(|| CallError::Broken(io::ErrorKind::UnexpectedEof.into()))?;

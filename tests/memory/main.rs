@@ -9,6 +9,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod crowd;
 mod hostile;
 mod slow;
 
@@ -191,13 +192,13 @@ fn server_in_32_mib(cgroup: &Cgroup) -> Outcome {
 }
 
 /// A client agent keeps no keys, but everything goes through it: the services are its own, the keys a server's outside.
-/// It holds an answer of a server's as a whole before it passes it on, so that keys are listed by the hundred.
+/// It holds an answer of a server's as a whole before it passes it on, but only so many at a time.
 fn client_in_32_mib(cgroup: &Cgroup) -> Outcome {
     let net = Loopback::claim();
     let dir = TempDir::new("memory-client");
     let server = Agent::ready(&consul_lite(), net.ip(1), PATIENCE);
     let join = format!(
-        r#"{{"retry_join": ["{}:{}"]}}"#,
+        r#"{{"retry_join": ["{}:{}"], "limits": {{"rpc_client_timeout": "5m"}}}}"#,
         net.ip(1),
         common::agent::SERF_LAN
     );
@@ -213,6 +214,8 @@ fn client_in_32_mib(cgroup: &Cgroup) -> Outcome {
     under_load(&agent);
     let at_server = server.client().get("/v1/kv/load/09999?raw");
     assert_eq!(at_server.expect("an answer").body.len(), 200);
+    listings(agent.http());
+    crowd::listings(&agent);
     survived(&mut agent, cgroup)
 }
 

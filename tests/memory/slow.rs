@@ -130,7 +130,7 @@ fn ask_in_vain(addr: SocketAddr) -> TcpStream {
 }
 
 /// Asks with little room for what comes, takes some of it slowly and then the rest.
-fn read_late(addr: SocketAddr, path: &str) -> Vec<u8> {
+pub fn read_late(addr: SocketAddr, path: &str) -> Vec<u8> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     socket.connect(&addr.into()).expect("a connection");

@@ -7,6 +7,7 @@
 //! Source: `docs/reference/rpc.md` section 4.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use smol::lock::SemaphoreGuardArc;
 
 use crate::codec::Serialize;
 use crate::drive;
+use crate::net::room;
 use crate::server::Server;
 use crate::server::endpoint::listing::For;
 use crate::structs::rpc::{Class, Listing, Reply, Request};
@@ -94,7 +96,7 @@ async fn whole(
     request: Request,
 ) -> io::Result<Answer> {
     let again = (request.class() == Class::Read).then(|| request.clone());
-    let bytes = written(header, &server.carry(request).await)?;
+    let bytes = carried(server, header, request).await?;
     if bytes.len() <= LARGE {
         return Ok(Answer::Small(bytes));
     }
@@ -111,8 +113,18 @@ async fn whole(
         // It has waited for its change already.
         options.min_query_index = 0;
     }
-    let bytes = written(header, &server.carry(again).await)?;
+    let bytes = carried(server, header, again).await?;
     Ok(Answer::Large(bytes, place))
+}
+
+/// An answer, maybe another server's, as it goes over the wire.
+async fn carried(
+    server: &Arc<Server>,
+    header: &RequestHeader,
+    request: Request,
+) -> io::Result<Vec<u8>> {
+    let work = async { written(header, &server.carry(request).await) };
+    room::keeping(pin!(work)).await
 }
 
 /// An answer, or an error, as it goes over the wire.
