@@ -13,34 +13,50 @@ use crate::raft::{self, Configuration, Raft, Suffrage, Write};
 use crate::serf::settings::ServerPools;
 use crate::store::{self, LogLimits};
 use crate::structs::rpc::{call, method};
-use crate::structs::{DirEntry, KVSRequest, KeyRequest, Result, kv_op};
+use crate::structs::{DirEntry, KVSRequest, KeyRequest, kv_op};
 
-/// Writes a key through a server.
-async fn put(server: &Arc<Server>, key: &str, value: &str) -> Result<bool> {
-    let request = KVSRequest {
-        op: kv_op::SET.to_owned(),
-        dir_ent: DirEntry {
+/// Writes a key through a server. Again while it is refused: a busy machine may take leadership from a server at
+/// any time.
+async fn put(server: &Arc<Server>, key: &str, value: &str) {
+    let deadline = drive::now() + PATIENCE;
+    loop {
+        let request = KVSRequest {
+            op: kv_op::SET.to_owned(),
+            dir_ent: DirEntry {
+                key: key.to_owned(),
+                value: value.as_bytes().to_vec().into(),
+                ..DirEntry::default()
+            },
+            ..KVSRequest::default()
+        };
+        match call::<method::KvsApply>(&**server, request).await {
+            Ok(_) => return,
+            Err(why) => assert!(drive::now() < deadline, "{key}: {why}"),
+        }
+        drive::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Reads a key through a server; again while it is refused.
+async fn get(server: &Arc<Server>, key: &str) -> Option<String> {
+    let deadline = drive::now() + PATIENCE;
+    loop {
+        let request = KeyRequest {
             key: key.to_owned(),
-            value: value.as_bytes().to_vec().into(),
-            ..DirEntry::default()
-        },
-        ..KVSRequest::default()
-    };
-    call::<method::KvsApply>(&**server, request).await
+            ..KeyRequest::default()
+        };
+        match call::<method::KvsGet>(&**server, request).await {
+            Ok(found) => {
+                let entry = found.entries.unwrap_or_default().pop();
+                return entry.map(|e| String::from_utf8_lossy(&e.value).into_owned());
+            }
+            Err(why) => assert!(drive::now() < deadline, "{key}: {why}"),
+        }
+        drive::sleep(Duration::from_millis(50)).await;
+    }
 }
 
-/// Reads a key through a server.
-async fn get(server: &Arc<Server>, key: &str) -> Result<Option<String>> {
-    let request = KeyRequest {
-        key: key.to_owned(),
-        ..KeyRequest::default()
-    };
-    let found = call::<method::KvsGet>(&**server, request).await?;
-    let entry = found.entries.unwrap_or_default().pop();
-    Ok(entry.map(|e| String::from_utf8_lossy(&e.value).into_owned()))
-}
-
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A log that is cut soon.
 const SHORT_LOG: LogLimits = LogLimits {
@@ -64,10 +80,10 @@ fn own_host() -> Ipv4Addr {
     Ipv4Addr::new(127, octet(), octet(), octet())
 }
 
-/// An address that nobody listened on a moment ago.
-fn free_address(host: Ipv4Addr) -> SocketAddr {
-    let listener = TcpListener::bind((host, 0)).unwrap();
-    listener.local_addr().unwrap()
+/// Two addresses that nobody listened on a moment ago.
+fn free_addresses(host: Ipv4Addr) -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((host, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 impl Seat {
@@ -109,9 +125,9 @@ impl Seat {
         options.alone = false;
         options.bootstrap = false;
         let mut core = raft::Config::new(self.id.as_str().into(), 1, fastrand::u64(..));
-        core.heartbeat_timeout = Duration::from_millis(300);
-        core.election_timeout = Duration::from_millis(300);
-        core.lease_timeout = Duration::from_millis(150);
+        core.heartbeat_timeout = Duration::from_secs(1);
+        core.election_timeout = Duration::from_secs(1);
+        core.lease_timeout = Duration::from_millis(500);
         let tuning = Tuning {
             raft: core,
             store: store::Options {
@@ -154,12 +170,12 @@ impl Seat {
 fn seats() -> Vec<Seat> {
     let seats: Vec<Seat> = ["a", "b", "c"]
         .map(|name| {
-            let host = own_host();
+            let [address, serf] = free_addresses(own_host());
             Seat {
                 dir: Dir::new(),
                 id: format!("{}-2222-3333-4444-555555555555", name.repeat(8)),
-                address: free_address(host),
-                serf: free_address(host),
+                address,
+                serf,
                 running: None,
             }
         })
@@ -218,20 +234,20 @@ fn three_servers_keep_a_value_through_the_loss_of_their_leader() {
         let first = leader(&seats).await;
         for (n, seat) in seats.iter().enumerate() {
             // Followers forward.
-            put(seat.server(), &format!("k{n}"), "v").await.unwrap();
+            put(seat.server(), &format!("k{n}"), "v").await;
         }
         seats[first].stop().await;
         let second = leader(&seats).await;
         assert_ne!(first, second);
         let other = 3 - first - second;
-        put(seats[other].server(), "after", "v").await.unwrap();
+        put(seats[other].server(), "after", "v").await;
         for key in ["k0", "k1", "k2", "after"] {
-            let value = get(seats[other].server(), key).await.unwrap();
+            let value = get(seats[other].server(), key).await;
             assert_eq!(value.as_deref(), Some("v"), "{key}");
         }
         seats[first].start(&runtime, LogLimits::default());
         join(&seats, first).await;
-        let value = get(seats[first].server(), "after").await.unwrap();
+        let value = get(seats[first].server(), "after").await;
         assert_eq!(value.as_deref(), Some("v"));
         for seat in &mut seats {
             seat.stop().await;
@@ -251,13 +267,11 @@ fn one_that_lags_behind_the_log_gets_a_snapshot() {
         join(&seats, 2).await;
         let first = leader(&seats).await;
         let lagging = (first + 1) % 3;
-        put(seats[lagging].server(), "before", "v").await.unwrap();
+        put(seats[lagging].server(), "before", "v").await;
         seats[lagging].stop().await;
         let value = "x".repeat(2000);
         for n in 0..3000 {
-            put(seats[first].server(), &format!("k{n}"), &value)
-                .await
-                .unwrap();
+            put(seats[first].server(), &format!("k{n}"), &value).await;
         }
         let deadline = drive::now() + PATIENCE;
         loop {

@@ -104,6 +104,7 @@ fn template() -> Vec<u8> {
     reason = "`ended` waits, and tells the memory"
 )]
 pub fn configuration() -> Outcome {
+    let _parent = crate::parent();
     let dir = TempDir::new("hostile");
     for (name, text, wanted) in FILES {
         fs::write(dir.path().join(name), text()).expect("a file can be written");

@@ -160,7 +160,7 @@ fn kill(machine: &Machine) {
 /// An agent that does nothing any more is found out by the watchdog.
 fn freeze(machine: &Machine) {
     let unit = "etc/systemd/system/consul-lite.service.d/watchdog.conf";
-    machine.write(unit, "[Service]\nWatchdogSec=4\n");
+    machine.write(unit, "[Service]\nWatchdogSec=10\n");
     machine.run(&["systemctl", "daemon-reload"]);
     let before = machine.active("0");
     machine.run(&["systemctl", "restart", "consul-lite"]);
@@ -169,7 +169,7 @@ fn freeze(machine: &Machine) {
     let fed = std::time::Instant::now();
     eventually("the watchdog has been fed", || {
         assert_eq!(machine.active("0"), before);
-        (fed.elapsed() > Duration::from_secs(9)).then_some(())
+        (fed.elapsed() > Duration::from_secs(21)).then_some(())
     });
     signal(machine, "STOP", &before);
     machine.active(&before);
