@@ -68,6 +68,11 @@ impl Backend {
         }
     }
 
+    /// Forgets what was asked so far: whoever asked is gone.
+    pub fn forget(&self) {
+        self.given.lock().expect("nobody panics with it").clear();
+    }
+
     /// What was last asked at this path, which is one below `/watch/`.
     pub fn given(&self, path: &str) -> Option<String> {
         let given = self.given.lock().expect("nobody panics with it");

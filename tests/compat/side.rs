@@ -75,10 +75,11 @@ pub struct Behind {
     pub ip: Ipv4Addr,
 }
 
-/// A single server that started in the usual order.
-fn usual_server(plan: &Plan) -> Agent {
+/// A single server that started in the usual order. What one that did not has told others is to be forgotten.
+fn usual_server(plan: &Plan, forget: impl Fn()) -> Agent {
     // Consul's start is a race; a start in the rarer order would be compared with ours in the usual one.
     let agent = (0..MAX_STARTS).find_map(|_| {
+        forget();
         let mut agent = Agent::start(plan);
         agent.wait_ready(Duration::from_secs(60));
         let usual = agent.leader_came_first() && !acls_written_twice(&agent, plan);
@@ -134,12 +135,13 @@ fn joined(plan: &Plan, behind: &Behind) -> (Agent, Agent) {
         "90-quiet.json".to_owned(),
         r#"{"disable_coordinates": true}"#.to_owned(),
     );
-    let server = usual_server(&Plan {
+    let server = Plan {
         binary: &behind.binary,
         ip: behind.ip,
         node: "s1",
         config: vec![quiet.clone()],
-    });
+    };
+    let server = usual_server(&server, || ());
     let mut config = plan.config.clone();
     config.push(quiet);
     let role = r#""node_id": "8f20b1c4-5a1d-4c07-9f6e-0123456789ac","#;
@@ -203,7 +205,7 @@ impl Side {
             config,
         };
         let (agent, server) = match behind {
-            None => (usual_server(&plan), None),
+            None => (usual_server(&plan, || backend.0.forget()), None),
             Some(server) => {
                 let (agent, server) = client_and_server(&plan, server);
                 (agent, Some(server))
