@@ -177,8 +177,8 @@ impl Pool {
         let mut again: Option<Box<Request>> = None;
         loop {
             let asked = again.as_deref().unwrap_or(request);
-            let outcome = self.ask(to, asked, &mut room).await;
-            match outcome {
+            // Nothing of the outcome is to live while room is waited for: blocked queries would hold space for it.
+            match self.ask(to, asked, &mut room).await {
                 Err(CallError::Broken(why)) if why.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(reply) => {
                     room.keep();
