@@ -28,6 +28,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Everybody at once.
 pub fn listings(agent: &Agent) {
+    let _parent = crate::parent();
     let (http, dns) = (agent.http(), agent.dns());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
