@@ -17,7 +17,7 @@ use smol::future::FutureExt;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
-use super::heard::words;
+use super::heard::{Heard, Listening, words};
 use super::tls_client::ClientConfig;
 use super::{dial, tls_client};
 use crate::structs::{Error, Result};
@@ -119,6 +119,11 @@ async fn converse<S>(stream: S, request: Request<Upload>) -> Result<Answer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // The same types as those of `http_client`, so that hyper is compiled for them once.
+    let stream = Listening {
+        stream,
+        heard: Heard::default(),
+    };
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(true)
         .handshake(FuturesIo::new(stream))

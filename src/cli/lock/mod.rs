@@ -301,7 +301,7 @@ impl Holder<'_> {
         code
     }
 
-    /// Runs the command until it ends, the lock is lost or a signal comes; whether it failed.
+    /// Runs the command until it ends, the lock is lost or a signal comes; whether it failed by itself.
     async fn run_child(
         &self,
         session: &Session,
@@ -338,22 +338,18 @@ impl Holder<'_> {
             };
             ended.or(lost).or(interrupted).await
         };
-        let ended = match event {
+        // Of a child that was ended, it does not count how.
+        match event {
             Event::Ended(ended) => {
                 self.tell_end(&ended);
                 self.tell("Child terminated, releasing lock");
-                ended
+                return !ended.is_success();
             }
-            Event::Lost => {
-                self.tell("Lock lost, killing child");
-                self.end_child(&mut child).await
-            }
-            Event::Interrupted => {
-                self.tell("Shutdown triggered, killing child");
-                self.end_child(&mut child).await
-            }
-        };
-        !ended.is_success()
+            Event::Lost => self.tell("Lock lost, killing child"),
+            Event::Interrupted => self.tell("Shutdown triggered, killing child"),
+        }
+        self.end_child(&mut child).await;
+        false
     }
 
     fn tell_end(&self, ended: &Ended) {
@@ -362,12 +358,12 @@ impl Holder<'_> {
         }
     }
 
-    async fn end_child(&self, child: &mut Child) -> Ended {
+    async fn end_child(&self, child: &mut Child) {
         self.tell(format!("Terminating child pid {}", child.id()));
         if let Some(ended) = child.terminate().await {
             self.tell_end(&ended);
             self.tell("Child terminated");
-            return ended;
+            return;
         }
         self.tell(format!(
             "Child did not exit after grace period of {}s",
@@ -376,7 +372,6 @@ impl Holder<'_> {
         self.tell(format!("Killing child pid {}", child.id()));
         let ended = child.kill().await;
         self.tell_end(&ended);
-        ended
     }
 }
 
