@@ -23,8 +23,8 @@ const LISTINGS: [(&str, &str, usize); 4] = [
     ("/v1/kv/load/?recurse&pretty", "\"Key\": ", KEYS),
     ("/v1/catalog/node/c1", "\"Service\":", SERVICES),
 ];
-/// How long something small may take, however busy the machine is.
-const SOON: Duration = Duration::from_secs(20);
+/// How long something small may take, but for one of twenty, which may meet a moment when the machine has no time for it.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Everybody at once.
 pub fn listings(agent: &Agent) {
@@ -40,9 +40,14 @@ pub fn listings(agent: &Agent) {
         done.store(true, Ordering::Relaxed);
         let small = small.join();
         assert_eq!(failed, 0, "callers got no answers");
-        let (count, worst) = small.expect("what is small is answered");
-        println!("memory: {count} small answers meanwhile, the slowest after {worst:?}");
-        assert!(count > 0 && worst < SOON, "{worst:?}");
+        let mut times = small.expect("what is small is answered");
+        times.sort();
+        let slow = times.get(times.len() * 19 / 20);
+        let (count, worst) = (times.len(), times.last());
+        println!(
+            "memory: {count} small answers meanwhile, 95% within {slow:?}, the slowest after {worst:?}"
+        );
+        assert!(slow.is_some_and(|slow| *slow < SOON), "{slow:?}");
     });
 }
 
@@ -60,15 +65,15 @@ fn take(http: SocketAddr, caller: usize, round: usize) {
     assert_eq!(text.matches(row).count(), rows, "{path}");
 }
 
-/// Asks for one key over HTTP and for a service over DNS until the others are done; how often, and the longest time.
-fn small_ones(http: SocketAddr, dns: SocketAddr, done: &AtomicBool) -> (usize, Duration) {
+/// Asks for one key over HTTP and for a service over DNS until the others are done; how long each time took.
+fn small_ones(http: SocketAddr, dns: SocketAddr, done: &AtomicBool) -> Vec<Duration> {
     let mut client = Client::new(http, PATIENCE);
     let socket = UdpSocket::bind((dns.ip(), 0)).expect("a socket");
     socket.connect(dns).expect("an address");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\
         \x09service-7\x07service\x06consul\x00\x00\x21\x00\x01";
-    let (mut count, mut worst) = (0, Duration::ZERO);
+    let mut times = Vec::new();
     while !done.load(Ordering::Relaxed) {
         let began = Instant::now();
         let answer = client.get("/v1/kv/load/00007?raw").expect("an answer");
@@ -78,8 +83,7 @@ fn small_ones(http: SocketAddr, dns: SocketAddr, done: &AtomicBool) -> (usize, D
         let length = socket.recv(&mut answer).expect("an answer");
         // One record that answers, and no error.
         assert_eq!((answer[3] & 0x0f, answer[7]), (0, 1), "{length} bytes");
-        worst = worst.max(began.elapsed());
-        count += 1;
+        times.push(began.elapsed());
     }
-    (count, worst)
+    times
 }
