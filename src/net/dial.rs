@@ -297,12 +297,8 @@ mod tests {
 
     #[test]
     fn a_refused_connection_reads_as_in_go() {
-        // Taken, so that nobody else gets it, and nobody listens.
-        let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let taken = taken.unwrap();
-        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        taken.bind(&any.into()).unwrap();
-        let address = taken.local_addr().unwrap().as_socket().unwrap().to_string();
+        let (_taken, address) = crate::net::deaf();
+        let address = address.to_string();
         let text = crate::net::block_on(tcp(&address)).unwrap_err().to_string();
         assert_eq!(
             text,

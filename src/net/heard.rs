@@ -19,6 +19,9 @@ use crate::structs::go::quote;
 /// So much of what was said is remembered at most, in bytes.
 const MAX_HEARD: usize = 256;
 
+/// The addresses of a connection: its own, and the other's.
+pub(super) type Ends = (SocketAddr, SocketAddr);
+
 /// What was said first; shared by the stream and who wants to know.
 #[derive(Clone, Default)]
 pub(super) struct Heard(Arc<Mutex<Vec<u8>>>);
@@ -36,8 +39,8 @@ impl Heard {
         heard.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
-    /// hyper's errors in Go's words; `ends` are the connection's own address and the other's.
-    pub fn words(&self, error: &hyper::Error, ends: Option<(SocketAddr, SocketAddr)>) -> Error {
+    /// hyper's errors in Go's words; `ends` are those of the connection, if it has addresses.
+    pub fn words(&self, error: &hyper::Error, ends: Option<Ends>) -> Error {
         let partial = error.is_incomplete_message();
         if partial || error.is_parse() {
             let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +70,7 @@ pub(super) fn words(error: hyper::Error) -> Error {
 }
 
 /// The words for a failed read, of which `text` is the reason.
-pub(super) fn read_error(text: String, ends: Option<(SocketAddr, SocketAddr)>) -> Error {
+pub(super) fn read_error(text: String, ends: Option<Ends>) -> Error {
     match ends {
         Some((own, other)) if text == dial::RESET => {
             Error::new(format!("read tcp {own}->{other}: read: {text}"))

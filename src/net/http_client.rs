@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,14 +20,11 @@ use hyper::{Method, Request, Response, Uri};
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
-use super::heard::{Heard, Listening, read_error, words};
+use super::heard::{Ends, Heard, Listening, read_error, words};
 use super::tls_client::ClientConfig;
 use super::url::Url;
 use super::{dial, tls_client};
 use crate::structs::{Error, Result};
-
-/// The addresses of a connection: its own, and the other's.
-type Ends = (SocketAddr, SocketAddr);
 
 /// What is asked.
 #[derive(Clone, Debug)]

@@ -37,3 +37,13 @@ pub use reactor::{Async, Timer, block_on, when_woken};
 pub use stream::{Peer, Stream};
 #[cfg(not(feature = "tls"))]
 pub use tls_absent::{tls, tls_client};
+
+/// An address that is taken as long as the socket lives, so that nobody else gets it, and where nobody listens.
+#[cfg(test)]
+pub(crate) fn deaf() -> (socket2::Socket, std::net::SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}

@@ -13,47 +13,44 @@ use crate::raft::{self, Configuration, Raft, Suffrage, Write};
 use crate::serf::settings::ServerPools;
 use crate::store::{self, LogLimits};
 use crate::structs::rpc::{call, method};
-use crate::structs::{DirEntry, KVSRequest, KeyRequest, kv_op};
+use crate::structs::{DirEntry, KVSRequest, KeyRequest, Result, kv_op};
 
-/// Writes a key through a server. Again while it is refused: a busy machine may take leadership from a server at
-/// any time.
-async fn put(server: &Arc<Server>, key: &str, value: &str) {
+/// What comes of asking, again while it is refused: a busy machine may take leadership from a server at any time.
+async fn answered<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T>) -> T {
     let deadline = drive::now() + PATIENCE;
     loop {
-        let request = KVSRequest {
-            op: kv_op::SET.to_owned(),
-            dir_ent: DirEntry {
-                key: key.to_owned(),
-                value: value.as_bytes().to_vec().into(),
-                ..DirEntry::default()
-            },
-            ..KVSRequest::default()
-        };
-        match call::<method::KvsApply>(&**server, request).await {
-            Ok(_) => return,
-            Err(why) => assert!(drive::now() < deadline, "{key}: {why}"),
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(why) => assert!(drive::now() < deadline, "{what}: {why}"),
         }
         drive::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Reads a key through a server; again while it is refused.
-async fn get(server: &Arc<Server>, key: &str) -> Option<String> {
-    let deadline = drive::now() + PATIENCE;
-    loop {
-        let request = KeyRequest {
+/// Writes a key through a server.
+async fn put(server: &Arc<Server>, key: &str, value: &str) {
+    let request = KVSRequest {
+        op: kv_op::SET.to_owned(),
+        dir_ent: DirEntry {
             key: key.to_owned(),
-            ..KeyRequest::default()
-        };
-        match call::<method::KvsGet>(&**server, request).await {
-            Ok(found) => {
-                let entry = found.entries.unwrap_or_default().pop();
-                return entry.map(|e| String::from_utf8_lossy(&e.value).into_owned());
-            }
-            Err(why) => assert!(drive::now() < deadline, "{key}: {why}"),
-        }
-        drive::sleep(Duration::from_millis(50)).await;
-    }
+            value: value.as_bytes().to_vec().into(),
+            ..DirEntry::default()
+        },
+        ..KVSRequest::default()
+    };
+    let write = async || call::<method::KvsApply>(&**server, request.clone()).await;
+    answered(key, write).await;
+}
+
+/// Reads a key through a server.
+async fn get(server: &Arc<Server>, key: &str) -> Option<String> {
+    let request = KeyRequest {
+        key: key.to_owned(),
+        ..KeyRequest::default()
+    };
+    let read = async || call::<method::KvsGet>(&**server, request.clone()).await;
+    let entry = answered(key, read).await.entries.unwrap_or_default().pop();
+    entry.map(|e| String::from_utf8_lossy(&e.value).into_owned())
 }
 
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use crate::beside::{self, Side};
 use crate::common::agent::Agent;
 use crate::common::harness::Test;
-use crate::common::try_until;
+use crate::secondary::until;
 use crate::{Api, MASTER, field};
 
-/// Limit of everything that takes agents a while.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// How long the primary's answers are remembered in these tests.
 const TTL: Duration = Duration::from_secs(4);
 /// Nobody's.
@@ -26,11 +24,6 @@ pub fn tests() -> Vec<Test> {
             beside::test(&name, move |side| life(side, policy))
         })
         .into()
-}
-
-fn until(what: &str, agent: &Agent, mut ready: impl FnMut() -> bool) {
-    let done = try_until(PATIENCE, || ready().then_some(()));
-    assert!(done.is_some(), "not {what}:\n{}", agent.log_tail(40));
 }
 
 fn secondary(side: &Side, policy: &str) -> Agent {

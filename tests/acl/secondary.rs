@@ -30,7 +30,8 @@ fn acl(more: &str) -> String {
     format!("\"enabled\":true,\"default_policy\":\"deny\",{more}")
 }
 
-fn until(what: &str, agent: &Agent, mut ready: impl FnMut() -> bool) {
+/// Waits for what takes agents a while.
+pub fn until(what: &str, agent: &Agent, mut ready: impl FnMut() -> bool) {
     let done = try_until(PATIENCE, || ready().then_some(()));
     assert!(done.is_some(), "not {what}:\n{}", agent.log_tail(40));
 }

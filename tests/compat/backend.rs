@@ -5,10 +5,12 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::SockRef;
 
 /// The port it listens on.
 pub const PORT: u16 = 18080;
@@ -185,20 +187,7 @@ fn broken(what: &str) -> &'static [u8] {
 
 /// Lets the connection end with a reset.
 fn reset(stream: &TcpStream) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    // SAFETY: the pointer and the length are those of a live `linger`.
-    unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            std::ptr::from_ref(&linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        );
-    }
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// A header line; of an index and a length it counts only that they are numbers.

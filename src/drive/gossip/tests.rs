@@ -136,12 +136,7 @@ fn joining_nobody_says_why() {
     let machine = Machine::new("nobody");
     let (a, stop) = machine.start(machine.settings("a"));
     machine.runtime.run(async {
-        // Taken, so that nobody else gets it, and nobody listens.
-        let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let taken = taken.unwrap();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        taken.bind(&any.into()).unwrap();
-        let nobody = taken.local_addr().unwrap().as_socket().unwrap();
+        let (_taken, nobody) = crate::net::deaf();
         let (reached, errors) = a.handle().join(vec![nobody]).await;
         assert_eq!(reached, 0);
         let text = format!("dial tcp {nobody}: connect: connection refused");

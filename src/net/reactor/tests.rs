@@ -1,7 +1,7 @@
 //! The reactor with real sockets and threads.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -102,12 +102,7 @@ fn connections_are_made_and_refused() {
     let (stream, from) = accepted.unwrap();
     assert_eq!(connected.unwrap().get_ref().local_addr().unwrap(), from);
     drop((stream, listener));
-    // An address that is taken, so that nobody else gets it, and where nobody listens.
-    let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    taken
-        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-        .unwrap();
-    let to = taken.local_addr().unwrap().as_socket().unwrap();
+    let (_taken, to) = crate::net::deaf();
     let refused = within(Async::<TcpStream>::connect(to, None)).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     let missing = within(Async::<UnixStream>::connect("/nowhere/at/all")).unwrap_err();
